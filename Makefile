@@ -1,0 +1,42 @@
+# `make help` lists the targets. Everything runs in .venv; the lab installs its servers by apt.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
+		{ [ "$$(id -u)" = 0 ] || { echo "needs root once, to install python3-venv" >&2; exit 1; }; \
+		  apt-get -qq update && apt-get -qq install -y python3-venv; }
+	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --editable '.[test,lint]'
+	@touch $@
+
+.PHONY: demo
+demo: $(STAMP) ## a real PBX, a call, a recording and curl lines to paste (root; Ctrl-C ends it)
+	@exec $(BIN)/python -m tests.lab.demo
+
+.PHONY: test
+test: $(STAMP) ## unit tests, then integration tests against real servers (root)
+	$(BIN)/python -m pytest tests/unit tests/integration
+
+.PHONY: unit
+unit: $(STAMP) ## unit tests alone: no server, no root
+	$(BIN)/python -m pytest tests/unit
+
+.PHONY: lint
+lint: $(STAMP) ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+.PHONY: clean
+clean: ## remove what was built, the virtual environment and the lab's cached servers
+	rm -rf build dist $(VENV) *.egg-info .mypy_cache .pytest_cache .ruff_cache

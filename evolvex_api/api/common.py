@@ -1,0 +1,107 @@
+"""What every resource needs: the services, the request's parameters, its user, a JSON answer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Response, current_app, request
+
+from evolvex_api import journal
+from evolvex_api.access import AccessStore, Fence, Group, User
+from evolvex_api.backends.ami import Ami
+from evolvex_api.backends.cdr import Cdr
+from evolvex_api.backends.recordings import Recordings
+from evolvex_api.backends.sounds import Sounds
+from evolvex_api.backends.transcoder import Transcoder
+from evolvex_api.config import Config
+from evolvex_api.errors import ApiError, invalid_parameter
+from evolvex_api.params import Params
+
+EXTENSION = "evolvex"
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything that a request may use, made once by create_app."""
+
+    config: Config
+    access: AccessStore
+    ami: Ami
+    cdr: Cdr
+    recordings: Recordings
+    transcoder: Transcoder
+    sounds: Sounds
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who makes the request, with the key as presented."""
+
+    user: User
+    group: Group
+    api_key: str
+
+    @property
+    def fence(self) -> Fence:
+        """What the caller's group may see."""
+        return self.group.fence
+
+
+def services() -> Services:
+    """The services of the application that answers this request."""
+    found: Services = current_app.extensions[EXTENSION]
+    return found
+
+
+def authorise(params: Params) -> Caller:
+    """The caller behind the request's key.
+
+    Raises ApiError: 401 missing_key or unknown_key, 403 user_disabled. A key in the header or
+    query string is judged before the body is read, so a stranger can't make us take an upload.
+    """
+    api_key = _presented_key(params)
+    book = services().access.current()
+    user = book.user_of(api_key)
+    if user is None:
+        raise ApiError(401, "unknown_key", "No API user has this key.")
+    group = book.group_of(user)
+    entry = journal.entry()
+    entry.user, entry.group = user.name, group.name or "-"
+    if not user.enabled:
+        raise ApiError(403, "user_disabled", "This API user is disabled.")
+    return Caller(user, group, api_key)
+
+
+def _presented_key(params: Params) -> str:
+    early = {key for key in (_header_key(), *request.args.getlist("api_key")) if key}
+    if len(early) > 1:
+        raise invalid_parameter("api_key", "Different keys are given.")
+    api_key = early.pop() if early else params.optional("api_key")
+    if not api_key:
+        raise ApiError(
+            401, "missing_key", "An API key is required: api_key, X-API-Key or a Bearer token."
+        )
+    return api_key
+
+
+def _header_key() -> str | None:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    bearer = token.strip() if scheme.lower() == "bearer" else None
+    header = request.headers.get("X-API-Key")
+    if bearer and header and bearer != header:
+        raise invalid_parameter("api_key", "Different keys are given.")
+    return bearer or header
+
+
+def json_answer(data: Any) -> Response:
+    """`{"data": …}` with non-ASCII text as it is."""
+    return json_text(json.dumps({"data": data}, ensure_ascii=False))
+
+
+def json_text(body: str | bytes) -> Response:
+    """An answer whose JSON text is ready."""
+    response = Response(body, content_type="application/json; charset=utf-8")
+    response.headers["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,55 @@
+"""create_app(): the only wiring. Nothing happens at import, nothing connects before a request."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from evolvex_api import config as configuration
+from evolvex_api import errors
+from evolvex_api.access import AccessStore
+from evolvex_api.api import calls, cdr, check, openapi, recordings, uploads
+from evolvex_api.api.common import EXTENSION, Services
+from evolvex_api.backends.ami import Ami
+from evolvex_api.backends.cdr import Cdr
+from evolvex_api.backends.recordings import Recordings
+from evolvex_api.backends.sounds import Sounds
+from evolvex_api.backends.transcoder import Transcoder
+from evolvex_api.config import Config
+from evolvex_api.journal import Journal
+
+# The path that clients use, and the one of the original document's text.
+PREFIXES = ("/pbx/api/index", "/api/index")
+
+# What a multipart body may hold beside the file: boundaries, headers, other fields.
+_FORM_ALLOWANCE = 64 * 1024
+
+
+def create_app(config: Config | None = None) -> Flask:
+    """The WSGI application; reads the configuration file when none is given.
+
+    Raises config.ConfigError.
+    """
+    config = config or configuration.load()
+    app = Flask(__name__, static_folder=None)
+    app.url_map.strict_slashes = False
+    app.config["MAX_CONTENT_LENGTH"] = config.uploads.max_size + _FORM_ALLOWANCE
+    app.extensions[EXTENSION] = _services(config)
+    errors.register(app)
+    for resource in (check, recordings, calls, uploads, cdr, openapi):
+        for number, prefix in enumerate(PREFIXES):
+            blueprint = resource.blueprint
+            app.register_blueprint(blueprint, url_prefix=prefix, name=f"{blueprint.name}{number}")
+    app.wsgi_app = Journal(app.wsgi_app)  # type: ignore[method-assign]  # flask's documented way
+    return app
+
+
+def _services(config: Config) -> Services:
+    return Services(
+        config=config,
+        access=AccessStore(config.path),
+        ami=Ami(config.ami),
+        cdr=Cdr(config.cdr),
+        recordings=Recordings(config.recordings),
+        transcoder=Transcoder(config.mp3),
+        sounds=Sounds(config.uploads),
+    )

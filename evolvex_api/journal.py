@@ -1,0 +1,135 @@
+"""Request ids and the access journal: one line a request, after its last byte.
+
+The line says who (user, group), method, status, milliseconds, bytes, request id, and what was
+touched; never a key, nor a query string. It goes to standard error, so to systemd's journal.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from flask import request
+
+log = logging.getLogger("evolvex_api.access")
+
+_ENVIRON_KEY = "evolvex_api.journal"
+_GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+StartResponse = Callable[..., Any]
+WsgiApp = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
+
+
+@dataclass
+class Entry:
+    """What the journal will say of one request."""
+
+    request_id: str
+    started: float = field(default_factory=time.monotonic)
+    status: str = "-"
+    user: str = "-"
+    group: str = "-"
+    bytes: int = 0
+    touched: dict[str, str] = field(default_factory=dict)
+
+
+def entry() -> Entry:
+    """The journal entry of the request being answered."""
+    found: Entry = request.environ[_ENVIRON_KEY]
+    return found
+
+
+def touch(**what: str | int) -> None:
+    """Note what the request touches: uniqueid="…", channel="…", rows=12."""
+    entry().touched.update({name: str(value) for name, value in what.items()})
+
+
+class Journal:
+    """WSGI middleware that gives each request its id and writes its line when it has ended."""
+
+    def __init__(self, app: WsgiApp) -> None:
+        self._app = app
+
+    def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        made = Entry(_request_id(environ))
+        environ[_ENVIRON_KEY] = made
+
+        def start(status: str, headers: list[tuple[str, str]], *args: Any) -> Any:
+            made.status = status[:3]
+            headers.append(("X-Request-ID", made.request_id))
+            return start_response(status, headers, *args)
+
+        body = self._app(environ, start)
+        if hasattr(body, "filelike"):
+            return _follow_file(body, made, lambda: _write(environ, made))
+        return _Followed(body, made, lambda: _write(environ, made))
+
+
+class _Followed:
+    """A response body that counts its bytes and tells when it is closed."""
+
+    def __init__(self, body: Iterable[bytes], made: Entry, ended: Callable[[], None]) -> None:
+        self._body = body
+        self._entry = made
+        self._ended = ended
+
+    def __iter__(self) -> Iterator[bytes]:
+        for chunk in self._body:
+            yield chunk
+            # Counted once the server asks for more, so when this chunk has been sent.
+            self._entry.bytes += len(chunk)
+
+    def close(self) -> None:
+        try:
+            if hasattr(self._body, "close"):
+                self._body.close()
+        finally:
+            self._ended()
+
+
+def _follow_file(wrapper: Any, made: Entry, ended: Callable[[], None]) -> Iterable[bytes]:
+    """Follow a wsgi.file_wrapper, which must stay what it is for gunicorn to use sendfile(2).
+
+    The file's position tells what was sent: socket.sendfile() leaves it behind the last byte.
+    """
+    file, close = wrapper.filelike, wrapper.close
+    start = file.tell()
+
+    def close_and_tell() -> None:
+        made.bytes = file.tell() - start
+        close()
+        ended()
+
+    wrapper.close = close_and_tell
+    followed: Iterable[bytes] = wrapper
+    return followed
+
+
+def _request_id(environ: dict[str, Any]) -> str:
+    given = environ.get("HTTP_X_REQUEST_ID", "")
+    return given if _GIVEN_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def _write(environ: dict[str, Any], made: Entry) -> None:
+    log.info(
+        "%s %s %s %s %.1fms %dB user=%s group=%s from=%s%s",
+        made.request_id,
+        made.status,
+        environ["REQUEST_METHOD"],
+        environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace").translate(_PLAIN),
+        (time.monotonic() - made.started) * 1000,
+        made.bytes,
+        made.user,
+        made.group,
+        environ.get("REMOTE_ADDR") or "-",
+        "".join(f" {name}={value}" for name, value in made.touched.items()),
+    )
+
+
+# A hostile path must not write lines of its own into the journal.
+_PLAIN = {code: "?" for code in (*range(32), 127, *range(128, 160), 0x2028, 0x2029)}

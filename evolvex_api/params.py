@@ -1,0 +1,85 @@
+"""Request values as typed values, or ApiError(400).
+
+Parameters come in the query string, as a form, or as a JSON object; given in several of them
+they must agree.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from typing import Any
+
+from flask import Request
+
+from evolvex_api.errors import ApiError, invalid_parameter
+
+_TRUE = frozenset({"true", "1", "yes", "on"})
+_FALSE = frozenset({"false", "0", "no", "off", ""})
+
+
+class Params:
+    """The parameters of one request. The body is parsed only when a value of it is asked for."""
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+
+    def optional(self, name: str) -> str | None:
+        """The text of a parameter, or None when it is missing or empty.
+
+        Raises ApiError(400) when it is given twice with different values, or holds a control
+        character (which no value of this API can need, and AMI must never see).
+        """
+        values = set(self._request.args.getlist(name))
+        values.update(self._body_values(name))
+        if len(values) > 1:
+            raise invalid_parameter(name, f"{name} is given twice, with different values.")
+        value = values.pop() if values else ""
+        if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
+            raise invalid_parameter(name, f"{name} holds a control character.")
+        return value or None
+
+    def required(self, name: str) -> str:
+        """The text of a parameter; ApiError(400, missing_parameter) without it."""
+        value = self.optional(name)
+        if value is None:
+            raise ApiError(400, "missing_parameter", f"{name} is required.", parameter=name)
+        return value
+
+    def flag(self, name: str) -> bool:
+        """A Boolean parameter: true/1/yes/on or false/0/no/off, in any case; missing is false."""
+        value = (self.optional(name) or "").lower()
+        if value not in _TRUE | _FALSE:
+            raise invalid_parameter(name, f"{name} must be true or false.")
+        return value in _TRUE
+
+    def integer(self, name: str, low: int, high: int) -> int | None:
+        """A whole number from low to high, or None when missing."""
+        value = self.optional(name)
+        if value is None:
+            return None
+        if not value.isascii() or not value.isdigit() or not low <= int(value[:20]) <= high:
+            raise invalid_parameter(name, f"{name} must be a whole number from {low} to {high}.")
+        return int(value)
+
+    def _body_values(self, name: str) -> Iterable[str]:
+        if self._request.method != "POST":
+            return ()
+        if self._request.is_json:
+            body = self._json_object()
+            return (_as_text(name, body[name]),) if body.get(name) is not None else ()
+        return self._request.form.getlist(name)
+
+    def _json_object(self) -> dict[str, Any]:
+        body = self._request.get_json(silent=True)
+        if not isinstance(body, dict):
+            raise ApiError(400, "invalid_parameter", "The body is not a JSON object.")
+        return body
+
+
+def _as_text(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (str, int)):
+        return str(value)
+    raise invalid_parameter(name, f"{name} must be a string, a number or a Boolean.")
