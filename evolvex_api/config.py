@@ -108,7 +108,7 @@ def recording_patterns(raw: str) -> tuple[str, ...]:
 
 
 def mp3_bitrate(raw: str) -> int:
-    """A bit rate in kbit/s that both MPEG-1 and MPEG-2 layer III have (ISO/IEC 11172-3, 13818-3)."""
+    """A bit rate in kbit/s that layer III of both MPEG-1 (ISO 11172-3) and MPEG-2 (13818-3) has."""
     common = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160)
     if raw not in map(str, common):
         raise ValueError(f"must be one of {', '.join(map(str, common))}")
@@ -265,7 +265,7 @@ SECTIONS: Mapping[str, type[Any]] = {
 
 
 def default_path() -> Path:
-    """The configuration file that is meant when none is named: $EVOLVEX_CONFIG, or the usual one."""
+    """The configuration file meant when none is named: $EVOLVEX_CONFIG, or the usual one."""
     return Path(os.environ.get(PATH_VARIABLE) or DEFAULT_PATH)
 
 

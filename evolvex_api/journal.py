@@ -132,4 +132,4 @@ def _write(environ: dict[str, Any], made: Entry) -> None:
 
 
 # A hostile path must not write lines of its own into the journal.
-_PLAIN = {code: "?" for code in (*range(32), 127, *range(128, 160), 0x2028, 0x2029)}
+_PLAIN = dict.fromkeys((*range(32), 127, *range(128, 160), 0x2028, 0x2029), "?")
