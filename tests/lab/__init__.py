@@ -1,0 +1,23 @@
+"""A test lab: a real Asterisk, a real MariaDB and the service itself, up in seconds on loopback.
+
+    with Lab(asterisk=22) as lab:       # database, PBX and service, each on free ports
+        key = lab.service.add_user("crm", lab.service.add_group("sales", ["*"]))
+        lab.service.get("status", key=key)
+
+pbx.py        Lab: all of it together; start here
+asterisk.py   Asterisk 22 or 16 in a private mount namespace, configured from etc/asterisk/
+mariadb.py    MariaDB with the call table in both shapes, made by sql/
+service.py    the HTTP service with users and groups, and a small HTTP client
+phone.py      a SIP phone (sipp) that answers at PJSIP/phone1 and sends a tone
+manager.py    a minimal AMI client of the lab's own, so that tests need not trust the service's
+server.py     what the servers share: a folder, free ports, start, stop, kill, freeze, thaw
+rootfs.py     Debian trees that hold Asterisk, made once by mmdebstrap
+packages.py   the Debian packages that the lab needs
+demo.py       `make demo`
+
+Nothing here touches servers that run on the machine, and nothing outlives the process that started
+it, even when that is killed: every server asks the kernel to be killed with its parent, and every
+mount lives in the server's own namespace.
+
+The dialplan (etc/asterisk/extensions.conf) tells at its top which number does what.
+"""
