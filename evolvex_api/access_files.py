@@ -1,0 +1,172 @@
+"""Writing of users.d and groups.d, the other side of access.py's reading.
+
+A file is replaced whole and atomically, readable by its folder's group alone (the service's).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import tempfile
+import uuid
+from pathlib import Path
+
+from evolvex_api import access
+from evolvex_api.access import Access, Group, User
+from evolvex_api.config import ConfigError
+
+_NAME = re.compile(r"[\w][\w .@-]{0,63}")
+_API_KEY = re.compile(r"[\x21-\x7e]{16,128}")
+
+
+class AccessFileError(Exception):
+    """A change that can't be made; the text says why."""
+
+
+class AccessFiles:
+    """The user and group files beside a configuration file."""
+
+    def __init__(self, config_path: Path) -> None:
+        self._users = access.users_dir(config_path)
+        self._groups = access.groups_dir(config_path)
+
+    def users(self) -> list[tuple[Path, User]]:
+        """All users with their files; ConfigError on a broken file."""
+        return [(path, access.read_user(path)) for path in _conf_files(self._users)]
+
+    def groups(self) -> list[tuple[Path, Group]]:
+        """All groups with their files; ConfigError on a broken file."""
+        return [(path, access.read_group(path)) for path in _conf_files(self._groups)]
+
+    def user(self, name: str) -> tuple[Path, User]:
+        """The user of that name or uuid, and the file; AccessFileError when there is none."""
+        for path, user in self.users():
+            if name in (user.name, user.uuid):
+                return path, user
+        raise AccessFileError(f"there is no user {name!r}")
+
+    def group(self, name: str) -> tuple[Path, Group]:
+        """The group of that name or uuid, and the file; AccessFileError when there is none."""
+        for path, group in self.groups():
+            if name in (group.name, group.uuid):
+                return path, group
+        raise AccessFileError(f"there is no group {name!r}")
+
+    def add_user(self, name: str, group: Group, description: str, api_key: str | None) -> str:
+        """Make a user and return its key (a new one in UUID form unless one is given)."""
+        _check_line("name", name, _NAME)
+        _check_line("description", description)
+        if any(name == user.name for _, user in self.users()):
+            raise AccessFileError(f"there is a user {name!r} already")
+        key = self._new_key(api_key)
+        digest = access.key_digest(key)
+        user = User(str(uuid.uuid4()), name, description, True, digest, group.uuid)
+        self.write_user(_free_path(self._users, name), user)
+        return key
+
+    def rotate_key(self, name: str) -> str:
+        """Give a user a new key, return it; the old one opens nothing any more."""
+        path, user = self.user(name)
+        key = self._new_key(None)
+        values = user.__dict__ | {"api_key_sha256": access.key_digest(key)}
+        self.write_user(path, User(**values))
+        return key
+
+    def add_group(self, name: str, description: str) -> Group:
+        """Make a group that grants nothing yet."""
+        _check_line("name", name, _NAME)
+        _check_line("description", description)
+        if any(name == group.name for _, group in self.groups()):
+            raise AccessFileError(f"there is a group {name!r} already")
+        group = Group(str(uuid.uuid4()), name, description)
+        self.write_group(_free_path(self._groups, name), group)
+        return group
+
+    def allow(self, name: str, context: str, description: str) -> None:
+        """Grant a context (`*`: all) to a group; granted again, only its description changes."""
+        _check_line("context", context, re.compile(r"\*|[^\s\[\]&@/,;|]{1,79}"))
+        _check_line("description", description)
+        path, group = self.group(name)
+        known = {granted.name: granted for granted in group.accesses}
+        access_uuid = known[context].uuid if context in known else str(uuid.uuid4())
+        known[context] = Access(access_uuid, context, description, group.uuid)
+        self.write_group(path, Group(group.uuid, group.name, group.description, (*known.values(),)))
+
+    def deny(self, name: str, context: str) -> None:
+        """Take a context away from a group."""
+        path, group = self.group(name)
+        left = tuple(granted for granted in group.accesses if granted.name != context)
+        if len(left) == len(group.accesses):
+            raise AccessFileError(f"group {group.name!r} has no context {context!r}")
+        self.write_group(path, Group(group.uuid, group.name, group.description, left))
+
+    def remove_group(self, name: str) -> None:
+        """Remove a group that no user is in any more."""
+        path, group = self.group(name)
+        members = [user.name for _, user in self.users() if user.group_uuid == group.uuid]
+        if members:
+            raise AccessFileError(f"group {group.name!r} still has users: {', '.join(members)}")
+        path.unlink()
+
+    def write_user(self, path: Path, user: User) -> None:
+        """Write a user's file."""
+        values = user.__dict__ | {"enable": "yes" if user.enabled else "no"}
+        keys = ("uuid", "name", "description", "enable", "api_key_sha256", "group_uuid")
+        _replace(path, "[user]\n" + "".join(f"{key} = {values[key]}\n" for key in keys))
+
+    def write_group(self, path: Path, group: Group) -> None:
+        """Write a group's file."""
+        text = f"[group]\nuuid = {group.uuid}\nname = {group.name}\n"
+        text += f"description = {group.description}\n"
+        for granted in group.accesses:
+            text += f"\n[context {granted.name}]\nuuid = {granted.uuid}\n"
+            text += f"description = {granted.description}\n"
+        _replace(path, text)
+
+    def _new_key(self, given: str | None) -> str:
+        key = given or str(uuid.uuid4())
+        if not _API_KEY.fullmatch(key):
+            raise AccessFileError("a key is 16 to 128 visible ASCII characters")
+        digest = access.key_digest(key)
+        if any(digest == user.api_key_sha256 for _, user in self.users()):
+            raise AccessFileError("another user has this key")
+        return key
+
+
+def _conf_files(directory: Path) -> list[Path]:
+    return sorted(directory.glob("*.conf"))
+
+
+def _check_line(
+    what: str, value: str, allowed: re.Pattern[str] = re.compile(r"[^\x00-\x1f\x7f]*")
+) -> None:
+    if not allowed.fullmatch(value):
+        raise AccessFileError(f"{what} {value!r} can't be used")
+
+
+def _free_path(directory: Path, name: str) -> Path:
+    stem = re.sub(r"[^\w.-]", "_", name).lstrip(".")
+    path = directory / f"{stem}.conf"
+    return path if not path.exists() else directory / f"{stem}-{uuid.uuid4().hex[:8]}.conf"
+
+
+def _replace(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).chmod(0o640)
+            # The service belongs to the folder's group; only root can give the file to it.
+            with contextlib.suppress(PermissionError):
+                os.chown(temporary, -1, path.parent.stat().st_gid)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None

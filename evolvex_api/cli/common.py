@@ -1,0 +1,48 @@
+"""What the commands share: the option --config, and failures as one line and an exit code."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from evolvex_api import config as configuration
+from evolvex_api.access_files import AccessFileError
+from evolvex_api.config import ConfigError
+
+# sysexits.h: EX_CONFIG, "something was found in an unconfigured or misconfigured state".
+EXIT_CONFIG = 78
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def config_option(command: _Command) -> _Command:
+    """Add --config PATH, passed on as `config_path`, and turn known failures into exit codes."""
+
+    @functools.wraps(command)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return command(*args, **kwargs)
+        except ConfigError as error:
+            fail(str(error), EXIT_CONFIG)
+        except AccessFileError as error:
+            fail(str(error), 1)
+
+    option = click.option(
+        "--config",
+        "config_path",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default=configuration.default_path,
+        show_default=f"${configuration.PATH_VARIABLE} or {configuration.DEFAULT_PATH}",
+        help="The configuration file; users.d and groups.d lie beside it.",
+    )
+    return option(guarded)  # type: ignore[return-value]  # functools.wraps keeps the signature
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Say what went wrong on standard error and end with an exit code."""
+    click.echo(f"evolvex-api: {message}", err=True)
+    raise SystemExit(code)

@@ -1,0 +1,34 @@
+"""serve and check-config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from evolvex_api import access
+from evolvex_api import config as configuration
+from evolvex_api.cli.common import EXIT_CONFIG, config_option
+
+
+@click.command()
+@config_option
+def serve(config_path: Path) -> None:
+    """Serve the API until told to end (SIGTERM); SIGHUP reads the configuration again."""
+    # Only here: the other commands need neither gunicorn nor flask.
+    from evolvex_api import server  # noqa: PLC0415
+
+    server.serve(config_path)
+
+
+@click.command("check-config")
+@config_option
+def check_config(config_path: Path) -> None:
+    """Check the configuration, the users and the groups; exit 78 if anything is wrong."""
+    configuration.load(config_path)
+    book = access.load(config_path)
+    for problem in book.problems:
+        click.echo(f"evolvex-api: {problem}", err=True)
+    if book.problems:
+        raise SystemExit(EXIT_CONFIG)
+    click.echo(f"{config_path}: good; {len(book.users)} users, {len(book.groups)} groups")

@@ -1,0 +1,111 @@
+"""gunicorn, embedded: the process that `evolvex-api serve` becomes.
+
+The configuration is read before gunicorn starts, and again at SIGHUP; a broken one then leaves the
+running service as it is.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+import gunicorn.util
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+
+from evolvex_api import config as configuration
+from evolvex_api.app import create_app
+from evolvex_api.config import Config, ConfigError
+from evolvex_api.errors import ApiError, problem
+
+log = logging.getLogger(__name__)
+
+# Streams of recordings may be under way when the service is told to end.
+_GRACEFUL_TIMEOUT = 30
+# Over nginx's own keepalive_timeout of 60 s, so that nginx is the one that closes.
+_KEEPALIVE = 75
+
+
+class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no type information
+    """The gunicorn application of one configuration file."""
+
+    def __init__(self, config_path: Path) -> None:
+        self._config_path = config_path
+        self._config = configuration.load(config_path)
+        gunicorn.util.write_error = write_error
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Give gunicorn its settings; called by gunicorn."""
+        for name, value in settings(self._config).items():
+            if name in self.cfg.settings:
+                self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        """The WSGI application; called by gunicorn, once before the workers are forked."""
+        return create_app(self._config)
+
+    def reload(self) -> None:
+        """At SIGHUP: take the new configuration, or keep the old one when the new one is broken."""
+        try:
+            self._config = configuration.load(self._config_path)
+        except ConfigError as error:
+            log.error("reload refused, the running configuration stays: %s", error)
+            return
+        self.do_load_config()
+        # Without this gunicorn would go on with the application that it loaded first.
+        self.callable = None
+
+
+def serve(config_path: Path) -> None:
+    """Serve until told to end; raises ConfigError before anything is opened."""
+    configure_logging()
+    Arbiter(Server(config_path)).run()
+
+
+def settings(config: Config) -> dict[str, Any]:
+    """gunicorn's settings for a configuration; one that a gunicorn version lacks is left out."""
+    return {
+        "bind": config.server.bind,
+        "workers": config.server.workers,
+        "threads": config.server.threads,
+        "worker_class": "gthread",
+        # The workers share the memory of what is loaded once; nothing connects before a request.
+        "preload_app": True,
+        "worker_tmp_dir": next((d for d in ("/run", "/dev/shm") if _writable(d)), None),  # noqa: S108
+        "graceful_timeout": _GRACEFUL_TIMEOUT,
+        "keepalive": _KEEPALIVE,
+        "umask": 0o027,
+        "limit_request_line": 8190,
+        "loglevel": "warning",
+        "proc_name": "evolvex-api",
+        # A socket for commands, new in gunicorn 25: systemd's signals suffice.
+        "control_socket_disable": True,
+    }
+
+
+def _writable(directory: str) -> bool:
+    return os.access(directory, os.W_OK | os.X_OK)
+
+
+def configure_logging() -> None:
+    """Log to standard error, with a time only where systemd's journal does not add its own."""
+    stamp = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format=f"{stamp}%(levelname)s %(message)s"
+    )
+
+
+def write_error(sock: socket.socket, status_int: int, reason: str, mesg: str) -> None:
+    """Answer what gunicorn itself refuses, before there is a request, in the API's own shape.
+
+    Takes the place of gunicorn.util.write_error, which answers in HTML.
+    """
+    answer = problem(ApiError(status_int, "bad_request", "This is not a request that HTTP allows."))
+    answer.headers["Connection"] = "close"
+    head = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
+    sock.sendall(f"HTTP/1.1 {status_int} {reason}\r\n{head}\r\n".encode() + answer.get_data())
