@@ -1,0 +1,27 @@
+"""POST uploads: audio that the dialplan can play."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import BinaryIO, cast
+
+from flask import Blueprint, Response, request
+
+from evolvex_api import journal
+from evolvex_api.api.common import authorise, json_answer, services
+from evolvex_api.errors import ApiError
+from evolvex_api.params import Params
+
+blueprint = Blueprint("uploads", __name__)
+
+
+@blueprint.post("/uploads")
+def uploads() -> Response:
+    """Store the file of a multipart form; answers with what Playback() takes."""
+    authorise(Params(request))
+    upload = request.files.get("file")
+    if upload is None:
+        raise ApiError(400, "missing_parameter", "file is required.", parameter="file")
+    sound = services().sounds.store(cast(BinaryIO, upload.stream), upload.filename or "")
+    journal.touch(sound=sound.uuid, size=sound.size)
+    return json_answer(asdict(sound))
