@@ -1,0 +1,224 @@
+"""GET get_file_mp3 and get_file_wav: the recording of a call as a stream."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+from flask import Blueprint, Response, request
+from werkzeug.exceptions import RequestedRangeNotSatisfiable
+from werkzeug.wsgi import wrap_file
+
+from evolvex_api import journal
+from evolvex_api.api.common import Caller, authorise, services
+from evolvex_api.backends.cdr import CallRow
+from evolvex_api.backends.failures import RecordingNotFound
+from evolvex_api.backends.recordings import Recording
+from evolvex_api.backends.transcoder import Audio, Stream
+from evolvex_api.errors import ApiError, invalid_parameter
+from evolvex_api.params import Params
+
+blueprint = Blueprint("recordings", __name__)
+
+_UNIQUEID = re.compile(r"(?!\.)(?!.*\.\.)[A-Za-z0-9._;-]{1,150}")
+_CHUNK = 256 * 1024
+# Set by the shipped nginx configuration, see etc/nginx: it can serve finished files by itself.
+_ACCEL_HEADER = "X-Evolvex-Accel"
+_ACCEL_PATH = "/evolvex-internal"
+
+
+@blueprint.get("/get_file_mp3")
+def get_file_mp3() -> Response:
+    """The recording as MP3 of constant bit rate."""
+    uniqueid, recording = _asked_recording()
+    audio = services().transcoder.mp3(recording)
+    return _answer(recording, audio, "audio/mpeg", f"{uniqueid}.mp3")
+
+
+@blueprint.get("/get_file_wav")
+def get_file_wav() -> Response:
+    """The recording as WAV of PCM 16 bits."""
+    uniqueid, recording = _asked_recording()
+    audio = services().transcoder.wav(recording)
+    return _answer(recording, audio, "audio/wav", f"{uniqueid}.wav")
+
+
+def optional_uniqueid(params: Params) -> str | None:
+    """The asked uniqueid, or None; ApiError(400) for what no channel can be called."""
+    uniqueid = params.optional("uniqueid")
+    if uniqueid is not None and not _UNIQUEID.fullmatch(uniqueid):
+        raise invalid_parameter("uniqueid", "uniqueid is not the id of a channel.")
+    return uniqueid
+
+
+def exists(caller: Caller, uniqueid: str) -> bool:
+    """True when the caller could get the recording of that call."""
+    try:
+        os.close(_find(caller, uniqueid).descriptor)
+    except RecordingNotFound:
+        return False
+    return True
+
+
+def _asked_recording() -> tuple[str, Recording]:
+    params = Params(request)
+    caller = authorise(params)
+    params.required("uniqueid")
+    uniqueid = optional_uniqueid(params) or ""
+    journal.touch(uniqueid=uniqueid)
+    return uniqueid, _find(caller, uniqueid)
+
+
+def _find(caller: Caller, uniqueid: str) -> Recording:
+    """The recording of a call that the caller's group may hear; else as if there were none."""
+    call = _Call(uniqueid)
+    if not caller.fence.open and not call.visible_to(caller):
+        raise RecordingNotFound("There is no recording of this call.")
+    return services().recordings.find(uniqueid, lambda: call.rows, lambda: call.legs)
+
+
+class _Call:
+    """What CDR and AMI know of a call, each asked once and only when needed."""
+
+    def __init__(self, uniqueid: str) -> None:
+        self._uniqueid = uniqueid
+
+    @functools.cached_property
+    def rows(self) -> Sequence[CallRow]:
+        """The call's CDR rows."""
+        return services().cdr.call(self._uniqueid)
+
+    @functools.cached_property
+    def legs(self) -> Sequence[Mapping[str, str]]:
+        """The call's live channels."""
+        return services().ami.status().legs(self._uniqueid)
+
+    def visible_to(self, caller: Caller) -> bool:
+        """True when the caller's group may see a row of it or, having none yet, a live channel."""
+        fence = caller.fence
+        if self.rows:
+            return any(
+                fence.allows(row.dcontext) or row.group_uuid == fence.group_uuid
+                for row in self.rows
+            )
+        return any(fence.allows(leg.get("Context")) for leg in self.legs)
+
+
+def _answer(recording: Recording, audio: Audio, content_type: str, filename: str) -> Response:
+    response = Response(content_type=content_type)
+    response.headers["Content-Disposition"] = f'inline; filename="{filename}"'
+    response.headers["Accept-Ranges"] = "bytes"
+    if audio.modified is None:
+        response.headers["Cache-Control"] = "no-store"
+    else:
+        _set_validators(response, audio.modified, audio.length)
+    accel = _accel_path(recording, audio)
+    if accel is not None:
+        audio.stream.close()
+        response.headers["X-Accel-Redirect"] = accel
+        return response
+    try:
+        _send(response, audio)
+    except BaseException:
+        audio.stream.close()
+        raise
+    return response
+
+
+def _set_validators(response: Response, modified: float, length: int) -> None:
+    """ETag and Last-Modified, as nginx makes them for the same file."""
+    response.set_etag(f"{int(modified):x}-{length:x}")
+    response.last_modified = datetime.fromtimestamp(int(modified), UTC)
+    # A player may keep it, but asks each time, so that a key withdrawn is a door shut.
+    response.headers["Cache-Control"] = "private, no-cache"
+
+
+def _accel_path(recording: Recording, audio: Audio) -> str | None:
+    """Where nginx finds the very file; None when it must come from here.
+
+    Over a unix socket there is no peer address: only the host's web server can have asked.
+    """
+    if request.headers.get(_ACCEL_HEADER) != "1" or _came_over_tcp():
+        return None
+    if audio.whole:
+        path = services().recordings.relative_path(recording)
+        return quote(f"{_ACCEL_PATH}/recordings/{path}")
+    return f"{_ACCEL_PATH}/cache/{audio.cached}" if audio.cached else None
+
+
+def _came_over_tcp() -> bool:
+    return not services().config.server.bind.startswith("unix:")
+
+
+def _send(response: Response, audio: Audio) -> None:
+    """Fill the response: all of it, a range, or only a status (RFC 9110, 13.2.2)."""
+    if _not_modified(response):
+        response.status_code = 304
+        audio.stream.close()
+        return
+    start, stop = 0, audio.length
+    if _range_applies(response):
+        asked = request.range.range_for_length(audio.length) if request.range else None
+        if asked is None:
+            raise RequestedRangeNotSatisfiable(audio.length)
+        start, stop = asked
+        response.status_code = 206
+        response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{audio.length}"
+    response.content_length = stop - start
+    if request.method == "HEAD":
+        audio.stream.close()
+        return
+    audio.stream.seek(start)
+    if audio.file:
+        response.response = wrap_file(request.environ, audio.stream, _CHUNK)  # type: ignore[arg-type]
+        response.direct_passthrough = True
+    else:
+        first = audio.stream.read(min(_CHUNK, stop - start))
+        response.response = _chunks(audio.stream, first, stop - start)
+        response.call_on_close(audio.stream.close)
+
+
+def _not_modified(response: Response) -> bool:
+    """True when the client has it already; ApiError(412) when it wants what is no more."""
+    etag = response.get_etag()[0]
+    modified = response.last_modified
+    if etag is None or modified is None:
+        return False
+    unmodified_since, modified_since = request.if_unmodified_since, request.if_modified_since
+    changed = (
+        etag not in request.if_match
+        if request.if_match
+        else (unmodified_since is not None and modified > unmodified_since)
+    )
+    if changed:
+        raise ApiError(412, "precondition_failed", "The recording is another one by now.")
+    if request.if_none_match:
+        return request.if_none_match.contains_weak(etag)
+    return modified_since is not None and modified <= modified_since
+
+
+def _range_applies(response: Response) -> bool:
+    """True for a single range of bytes that If-Range does not forbid; others are ignored."""
+    asked = request.range
+    if asked is None or asked.units != "bytes" or len(asked.ranges) != 1:
+        return False
+    condition = request.if_range
+    if condition.etag is not None:
+        return condition.etag == response.get_etag()[0]
+    return condition.date is None or condition.date == response.last_modified
+
+
+def _chunks(stream: Stream, first: bytes, length: int) -> Iterator[bytes]:
+    """`length` bytes of a stream, of which the first have been read."""
+    chunk = first
+    while chunk:
+        yield chunk
+        length -= len(chunk)
+        chunk = stream.read(min(_CHUNK, length)) if length else b""
+    if length:
+        # What is promised must come, or the connection breaks.
+        raise RuntimeError(f"{length} bytes are missing at the end")

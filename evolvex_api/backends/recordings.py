@@ -1,0 +1,212 @@
+"""The only way from a uniqueid to a recording's file.
+
+Nothing is opened that does not lie below the root after symlinks are resolved, whatever the
+dialplan or a CDR row says.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from evolvex_api import config
+from evolvex_api.backends import wav
+from evolvex_api.backends.cdr import CallRow
+from evolvex_api.backends.failures import (
+    CdrUnavailable,
+    RecordingEmpty,
+    RecordingNotFound,
+    StorageUnavailable,
+    UnsupportedAudio,
+)
+
+# In the order in which they are looked for; the names are those of Asterisk's format modules.
+WAV_EXTENSIONS = ("wav", "WAV", "wav16", "wav49")
+SLN_RATES = {"sln": 8000, "raw": 8000} | {
+    f"sln{rate}": rate * 1000 for rate in (12, 16, 24, 32, 44, 48, 96, 192)
+}
+SLN_RATES["sln44"] = 44100
+EXTENSIONS = (
+    *WAV_EXTENSIONS,
+    *("mp3", "ogg", "gsm"),
+    *("ulaw", "ul", "mu", "ulw", "pcm"),
+    *("alaw", "al", "alw"),
+    *SLN_RATES,
+    "g722",
+)
+
+# `systemname-` may precede the channel's creation time (asterisk.conf, systemname).
+_EPOCH = re.compile(r"(?:^|-)(\d{9,10})\.\d+(?:;\d)?$")
+# FreePBX: <type>-<dst>-<from>-YYYYMMDD-HHMMSS-<uniqueid>; the first parts may hold hyphens.
+_DATE_IN_NAME = re.compile(r"-(\d{4})(\d{2})(\d{2})-\d{6}-[^/]*$")
+_NOT_FOUND = "There is no recording of this call."
+_EMPTY = "The recording of this call holds no audio."
+
+
+@dataclass(frozen=True)
+class Recording:
+    """An open recording; whoever gets it closes the descriptor."""
+
+    descriptor: int
+    path: Path
+    status: os.stat_result
+    extension: str
+
+
+class Recordings:
+    """The folder into which MixMonitor writes."""
+
+    def __init__(self, settings: config.Recordings) -> None:
+        self._root = settings.root
+        self._patterns = settings.patterns
+
+    def find(
+        self,
+        uniqueid: str,
+        rows: Callable[[], Sequence[CallRow]],
+        legs: Callable[[], Sequence[Mapping[str, str]]],
+    ) -> Recording:
+        """The recording of a call, opened.
+
+        Given the asked id, and ways to ask for the call's CDR rows and live channels, which are
+        used only when the folder alone does not tell. Raises RecordingNotFound, RecordingEmpty,
+        StorageUnavailable, and what `rows` and `legs` raise.
+        """
+        empty = False
+        for path in self._candidates(uniqueid, rows, legs):
+            recording = self._open(path)
+            if recording is None:
+                continue
+            if not _is_empty(recording):
+                return recording
+            os.close(recording.descriptor)
+            empty = True
+        if not os.access(self._root, os.R_OK | os.X_OK):
+            raise StorageUnavailable("The folder of recordings can't be read.")
+        raise RecordingEmpty(_EMPTY) if empty else RecordingNotFound(_NOT_FOUND)
+
+    def relative_path(self, recording: Recording) -> str:
+        """The recording's real path below the root, for the web server to serve it."""
+        return str(recording.path.relative_to(os.path.realpath(self._root)))
+
+    def _candidates(
+        self,
+        uniqueid: str,
+        rows: Callable[[], Sequence[CallRow]],
+        legs: Callable[[], Sequence[Mapping[str, str]]],
+    ) -> Iterator[Path]:
+        yield from self._by_id(uniqueid)
+        unavailable: CdrUnavailable | None = None
+        try:
+            # The asked leg's own rows first: each leg may have been recorded by itself.
+            ordered = sorted(rows(), key=lambda row: row.uniqueid != uniqueid)
+        except CdrUnavailable as error:
+            unavailable, ordered = error, []
+        for row in ordered:
+            yield from self._by_row(row)
+        for other in dict.fromkeys(row.uniqueid for row in ordered if row.uniqueid != uniqueid):
+            yield from self._by_id(other)
+        for leg in legs():
+            yield from self._by_name(leg.get("MIXMONITOR_FILENAME", ""), leg.get("Uniqueid", ""))
+        if unavailable is not None:
+            raise unavailable
+
+    def _by_id(self, uniqueid: str) -> Iterator[Path]:
+        if not uniqueid or "/" in uniqueid:
+            return
+        for extension in EXTENSIONS:
+            yield self._root / f"{uniqueid}.{extension}"
+        for pattern in self._patterns:
+            for day in _days(uniqueid) if "{DD}" in pattern else ("",):
+                yield from self._by_pattern(_filled(pattern, day, uniqueid), uniqueid)
+
+    def _by_pattern(self, pattern: str, uniqueid: str) -> list[Path]:
+        """The files of one pattern, whose folder is read once for all extensions."""
+        ends = {f"{uniqueid}.{extension}": n for n, extension in enumerate(EXTENSIONS)}
+        found = []
+        for path in self._root.glob(pattern.replace("{ext}", "*")):
+            end = path.name[path.name.rfind(uniqueid) :]
+            if end in ends:
+                found.append((ends[end], path))
+        return [path for _, path in sorted(found)]
+
+    def _by_row(self, row: CallRow) -> Iterator[Path]:
+        yield from self._by_name(row.recordingfile or "", row.uniqueid)
+        if (row.userfield or "").startswith("audio:"):
+            yield from self._by_name((row.userfield or "").removeprefix("audio:"), row.uniqueid)
+
+    def _by_name(self, name: str, uniqueid: str) -> Iterator[Path]:
+        """Where a file that is told by name can be, under any extension known.
+
+        The told one comes first; a nightly job may have made another of it.
+        """
+        name = name.strip()
+        if not name or "\0" in name:
+            return
+        stem, dot, told = name.rpartition(".")
+        if not dot or told not in EXTENSIONS:
+            stem, told = name, ""
+        for folder in self._folders(name, uniqueid):
+            for extension in dict.fromkeys((told, *EXTENSIONS) if told else EXTENSIONS):
+                yield folder / f"{stem}.{extension}"
+
+    def _folders(self, name: str, uniqueid: str) -> Iterator[Path]:
+        yield self._root  # an absolute name, joined to it, stays what it is
+        if "/" in name:
+            return
+        dated = _DATE_IN_NAME.search(name)
+        if dated:
+            yield self._root / dated[1] / dated[2] / dated[3]
+        for day in _days(uniqueid):
+            yield self._root / f"{day:%Y/%m/%d}"
+
+    def _open(self, path: Path) -> Recording | None:
+        """Open a candidate; None when there is no regular file below the root."""
+        try:
+            # O_NONBLOCK: a FIFO put there must not hold us.
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except PermissionError as error:
+            raise StorageUnavailable("The folder of recordings can't be read.") from error
+        except OSError:
+            return None
+        # The kernel's own word on what was opened: no race between a check and the opening.
+        real = Path(f"/proc/self/fd/{descriptor}").readlink()
+        status = os.fstat(descriptor)
+        if stat.S_ISREG(status.st_mode) and real.is_relative_to(os.path.realpath(self._root)):
+            return Recording(descriptor, real, status, path.suffix.removeprefix("."))
+        os.close(descriptor)
+        return None
+
+
+def epoch_of(uniqueid: str) -> datetime | None:
+    """When the channel of that id was made, in the host's time zone; None when it does not tell."""
+    match = _EPOCH.search(uniqueid)
+    return datetime.fromtimestamp(int(match[1])) if match else None
+
+
+def _days(uniqueid: str) -> tuple[datetime, ...]:
+    """The day of an id and its neighbours: a recording may start over midnight."""
+    made = epoch_of(uniqueid)
+    return (made, made - timedelta(days=1), made + timedelta(days=1)) if made else ()
+
+
+def _filled(pattern: str, day: datetime | str, uniqueid: str) -> str:
+    if isinstance(day, datetime):
+        for name, form in (("{YYYY}", "%Y"), ("{MM}", "%m"), ("{DD}", "%d")):
+            pattern = pattern.replace(name, day.strftime(form))
+    return pattern.replace("{uniqueid}", uniqueid)
+
+
+def _is_empty(recording: Recording) -> bool:
+    if recording.extension not in WAV_EXTENSIONS:
+        return recording.status.st_size == 0
+    try:
+        return wav.read_header(recording.descriptor, recording.status.st_size).size == 0
+    except UnsupportedAudio:
+        # A header not yet written out is no audio; anything else is for the decoder to judge.
+        return recording.status.st_size <= wav.HEADER_SIZE

@@ -1,0 +1,519 @@
+"""Recordings as MP3 or WAV, with a cache of what was encoded or decoded.
+
+An MP3 is encoded once, by a thread of whichever worker process was asked first, into a part file
+that any number of listeners, in any process, read while it grows. The encoder holds a lock on it:
+when its process dies, the next listener to miss bytes takes over and writes the same bytes again
+from the start, as encoding is deterministic; listeners go on where they were. Only a complete file
+gets its final name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import io
+import logging
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from evolvex_api import config
+from evolvex_api.backends import mp3, sox, wav
+from evolvex_api.backends.failures import StorageUnavailable, UnsupportedAudio
+from evolvex_api.backends.recordings import SLN_RATES, WAV_EXTENSIONS, Recording
+
+log = logging.getLogger(__name__)
+
+# Small pieces first, so that a listener hears something at once; then few large ones.
+_FIRST_PIECE = 8 * 1024
+_LARGEST_PIECE = 256 * 1024
+_POLL_SHORTEST, _POLL_LONGEST = 0.001, 0.05
+_TAKEOVERS = 3
+# A file without a header does not tell whether it still grows; MixMonitor writes more often.
+_STILL_GROWING = 60.0
+_MAX_DECODED = 4 << 30
+_LOWEST_PRIORITY = 19
+
+_SOX_TYPES = (
+    dict.fromkeys(("ulaw", "ul", "mu", "ulw", "pcm"), "-t raw -e mu-law -b 8 -r 8000 -c 1")
+    | dict.fromkeys(("alaw", "al", "alw"), "-t raw -e a-law -b 8 -r 8000 -c 1")
+    | dict.fromkeys(WAV_EXTENSIONS, "--ignore-length -t wav")
+    | {"gsm": "-t gsm", "mp3": "-t mp3", "ogg": "-t ogg"}
+)
+
+
+class Stream(Protocol):
+    """What can be read from a position: a file, or one that is still being made."""
+
+    def read(self, size: int, /) -> bytes: ...
+    def seek(self, position: int, /) -> int: ...
+    def close(self) -> None: ...
+    def fileno(self) -> int: ...
+
+
+@dataclass
+class Audio:
+    """An answer: a stream, its length in bytes, and where it can be had without us.
+
+    `modified` is the recording's time of change in seconds; None for what must not be cached.
+    `file` is True when the stream is a real, finished file: the recording itself when `whole`, or
+    the one of the name `cached` in the cache.
+    """
+
+    stream: Stream
+    length: int
+    modified: float | None
+    file: bool = False
+    whole: bool = False
+    cached: str | None = None
+
+
+@dataclass(frozen=True)
+class _Pcm:
+    """Samples of 16 bits inside an open file: bytes `start` to `start + size`."""
+
+    descriptor: int
+    start: int
+    size: int
+    rate: int
+    channels: int
+    live: bool
+    status: os.stat_result
+
+
+class Transcoder:
+    """Turns a recording into MP3 or WAV."""
+
+    def __init__(self, settings: config.Mp3) -> None:
+        self._settings = settings
+        self._cache = _Cache(settings.cache_dir, settings.cache_size)
+
+    def wav(self, recording: Recording) -> Audio:
+        """The recording as WAV of PCM 16 bits; a WAV that is such goes out byte for byte.
+
+        Takes over the recording's descriptor. Raises UnsupportedAudio, StorageUnavailable.
+        """
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(os.close, recording.descriptor)
+            pcm = _pcm_of(recording)
+            if pcm is None:
+                audio = self._decoded(recording)
+            elif recording.extension in WAV_EXTENSIONS and not pcm.live:
+                audio = _whole_file(recording)
+            else:
+                audio = _with_header(pcm)
+            if audio.whole:
+                on_failure.pop_all()
+        return audio
+
+    def mp3(self, recording: Recording) -> Audio:
+        """The recording as MP3 of constant bit rate; an MP3 goes out untouched.
+
+        Takes over the recording's descriptor. Raises UnsupportedAudio, StorageUnavailable.
+        """
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(os.close, recording.descriptor)
+            if recording.extension == "mp3":
+                on_failure.pop_all()
+                return _whole_file(recording)
+            pcm = _pcm_of(recording)
+            if pcm is not None and pcm.rate in mp3.MPEG_RATES:
+                return self._encoded(pcm)
+            decoded = self._decoded(recording)
+            with contextlib.closing(decoded.stream):
+                return self._encoded(_decoded_pcm(decoded, recording.status))
+
+    def _encoded(self, pcm: _Pcm) -> Audio:
+        bitrate = mp3.bitrate_at(pcm.rate, self._settings.bitrate)
+        length = mp3.length(pcm.size // (2 * pcm.channels), pcm.rate, bitrate)
+        encoding = _Encoding(_own(pcm), bitrate, self._settings.quality, length)
+        if pcm.live:
+            return Audio(_LiveMp3(encoding), length, None)
+        name = _key(pcm, "mp3", bitrate, self._settings.quality, mp3.encoder_version()) + ".mp3"
+        finished = self._cache.get(name, length)
+        if finished is not None:
+            encoding.close()
+            return Audio(finished, length, pcm.status.st_mtime, file=True, cached=name)
+        return Audio(_Growing(self._cache, name, encoding), length, pcm.status.st_mtime)
+
+    def _decoded(self, recording: Recording) -> Audio:
+        """The recording decoded by sox, as a file of the cache."""
+        name = _key_of(recording.status, "wav") + ".wav"
+        file = self._cache.get(name) or self._cache.make(
+            name, lambda target: _decode(recording, target), recording.status
+        )
+        length = os.fstat(file.fileno()).st_size
+        if _may_grow(recording):
+            self._cache.forget(name)
+            return Audio(file, length, None, file=True)
+        return Audio(file, length, recording.status.st_mtime, file=True, cached=name)
+
+
+class _Cache:
+    """The cache's folder: finished files by name, least recently used go first."""
+
+    def __init__(self, directory: Path, limit: int) -> None:
+        self._directory = directory
+        self._limit = limit
+
+    def get(self, name: str, length: int | None = None) -> io.FileIO | None:
+        """A finished file, opened, and marked as used now; None when it is not there."""
+        path = self._directory / name
+        try:
+            file = io.FileIO(path)
+        except OSError:
+            return None
+        status = os.fstat(file.fileno())
+        if length is not None and status.st_size != length:
+            log.error("cached file %s has %d bytes, not %d", name, status.st_size, length)
+            file.close()
+            path.unlink(missing_ok=True)
+            return None
+        with contextlib.suppress(OSError):
+            os.utime(path, ns=(time.time_ns(), status.st_mtime_ns))
+        return file
+
+    def forget(self, name: str) -> None:
+        """Remove a file; who has it open goes on reading it."""
+        (self._directory / name).unlink(missing_ok=True)
+
+    def make(self, name: str, write: Callable[[Path], None], source: os.stat_result) -> io.FileIO:
+        """Make a file by a function that is given where to write it; one at a time by name."""
+        try:
+            with self._locked(name):
+                made = self.get(name)
+                if made is not None:
+                    return made
+                descriptor, temporary = tempfile.mkstemp(".part", "make-", self._directory)
+                os.close(descriptor)
+                try:
+                    write(Path(temporary))
+                    self.publish(Path(temporary), name, source)
+                finally:
+                    Path(temporary).unlink(missing_ok=True)
+            return io.FileIO(self._directory / name)
+        except OSError as error:
+            raise StorageUnavailable("The cache can't be written.") from error
+
+    def part(self, name: str) -> Path:
+        """Where a file of that name grows. A part of before a crash of the host is another."""
+        return self._directory / f"{name}.{_boot_id()}.part"
+
+    def publish(self, part: Path, name: str, source: os.stat_result) -> None:
+        """Give a complete part its name, and its recording's time of change.
+
+        nginx makes its ETag of that time and the size, as this service does, so it stays the same
+        whoever serves the file.
+        """
+        with part.open("rb") as file:
+            os.fdatasync(file.fileno())
+        part.chmod(0o640)
+        os.utime(part, ns=(time.time_ns(), source.st_mtime_ns))
+        part.rename(self._directory / name)
+        self._evict()
+
+    @contextlib.contextmanager
+    def _locked(self, name: str) -> Iterator[None]:
+        lock = self._directory / f"{name}.lock"
+        with lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+
+    def _evict(self) -> None:
+        files = []
+        for path in self._directory.iterdir():
+            with contextlib.suppress(OSError):
+                status = path.stat()
+                if path.suffix in (".mp3", ".wav"):
+                    files.append((status.st_atime_ns, status.st_size, path))
+                elif path.suffix == ".part" and _is_orphan(path):
+                    path.unlink()
+        total = sum(size for _, size, _ in files)
+        for _, size, path in sorted(files):
+            if total <= self._limit:
+                break
+            path.unlink(missing_ok=True)
+            total -= size
+
+
+class _Encoding:
+    """One MP3 to be made: its samples, its settings, and the length it must have."""
+
+    def __init__(self, pcm: _Pcm, bitrate: int, quality: int, length: int) -> None:
+        self.pcm = pcm
+        self.length = length
+        self._bitrate = bitrate
+        self._quality = quality
+
+    def run(self) -> Iterator[bytes]:
+        """Yield the MP3; RuntimeError at its end if it is not as long as promised."""
+        made = 0
+        pcm = self.pcm
+        for piece in mp3.encode(_pieces(pcm), pcm.rate, pcm.channels, self._bitrate, self._quality):
+            made += len(piece)
+            yield piece
+        if made != self.length:
+            raise RuntimeError(f"an MP3 has {made} bytes, {self.length} were promised")
+
+    def own(self) -> _Encoding:
+        """The same encoding with a descriptor of its own."""
+        return _Encoding(_own(self.pcm), self._bitrate, self._quality, self.length)
+
+    def close(self) -> None:
+        """Let go of the recording."""
+        os.close(self.pcm.descriptor)
+
+
+class _Growing(io.RawIOBase):
+    """A listener: reads an MP3 that is being encoded, and sees to it that it is."""
+
+    def __init__(self, cache: _Cache, name: str, encoding: _Encoding) -> None:
+        self._cache = cache
+        self._name = name
+        self._encoding = encoding
+        self._position = 0
+        self._takeovers = 0
+        self._file = -1  # opened, and the encoder started, only when bytes are asked for
+
+    def seek(self, position: int, whence: int = os.SEEK_SET, /) -> int:
+        self._position = position
+        return position
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._file < 0:
+            self._open()
+        pause = _POLL_SHORTEST
+        while True:
+            there = os.pread(self._file, size, self._position)
+            if there or self._position >= self._encoding.length:
+                self._position += len(there)
+                return there
+            if pause >= _POLL_LONGEST:
+                self._take_over()
+            time.sleep(pause)
+            pause = min(pause * 2, _POLL_LONGEST)
+
+    def close(self) -> None:
+        if not self.closed:
+            if self._file >= 0:
+                os.close(self._file)
+            self._encoding.close()
+        super().close()
+
+    def _open(self) -> None:
+        try:
+            # Once opened, it stays ours whatever becomes of its name.
+            part = self._cache.part(self._name)
+            self._file = os.open(part, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise StorageUnavailable("The cache can't be written.") from error
+        self._take_over()
+
+    def _take_over(self) -> None:
+        """Start encoding if nobody does; StorageUnavailable when it fails again and again."""
+        part = self._cache.part(self._name)
+        try:
+            lock = os.open(part, os.O_RDWR | os.O_CLOEXEC)
+        except FileNotFoundError:
+            # Renamed when complete, or removed when it failed.
+            if os.fstat(self._file).st_size < self._encoding.length:
+                raise StorageUnavailable("The recording could not be encoded.") from None
+            return
+        if not os.path.samestat(os.fstat(lock), os.fstat(self._file)) or not _lock(lock):
+            os.close(lock)
+            return
+        self._takeovers += 1
+        if self._takeovers > _TAKEOVERS:
+            os.close(lock)
+            raise StorageUnavailable("The recording could not be encoded.")
+        threading.Thread(
+            target=_encode_into,
+            args=(self._cache, self._name, lock, self._encoding.own()),
+            name=f"mp3-{self._name[:8]}",
+            daemon=True,
+        ).start()
+
+
+class _LiveMp3(io.RawIOBase):
+    """The MP3 of a recording as far as it goes now, encoded for one listener."""
+
+    def __init__(self, encoding: _Encoding) -> None:
+        self._encoding = encoding
+        self._pieces = encoding.run()
+        self._rest = b""
+
+    def seek(self, position: int, whence: int = os.SEEK_SET, /) -> int:
+        while position > len(self._rest):
+            position -= len(self._rest)
+            self._rest = next(self._pieces)
+        self._rest = self._rest[position:]
+        return position
+
+    def read(self, size: int = -1, /) -> bytes:
+        self._rest = self._rest or next(self._pieces, b"")
+        piece, self._rest = self._rest[:size], self._rest[size:]
+        return piece
+
+    def close(self) -> None:
+        if not self.closed:
+            self._encoding.close()
+        super().close()
+
+
+class _Slice(io.RawIOBase):
+    """A WAV header and, after it, samples of another file."""
+
+    def __init__(self, pcm: _Pcm) -> None:
+        self._pcm = _own(pcm)
+        self._head = wav.pcm16_header(pcm.rate, pcm.channels, pcm.size)
+        self._position = 0
+
+    def seek(self, position: int, whence: int = os.SEEK_SET, /) -> int:
+        self._position = position
+        return position
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._position < len(self._head):
+            piece = self._head[self._position : self._position + size]
+        else:
+            offset = self._position - len(self._head)
+            size = min(size, self._pcm.size - offset)
+            piece = os.pread(self._pcm.descriptor, size, self._pcm.start + offset)
+        self._position += len(piece)
+        return piece
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._pcm.descriptor)
+        super().close()
+
+
+def _encode_into(cache: _Cache, name: str, descriptor: int, encoding: _Encoding) -> None:
+    """Encode into a locked part file and publish it; the thread of one encoding."""
+    part = cache.part(name)
+    # On Linux a priority is a thread's own: calls in progress and quick answers go first.
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
+    try:
+        position = 0
+        for piece in encoding.run():
+            os.pwrite(descriptor, piece, position)
+            position += len(piece)
+        cache.publish(part, name, encoding.pcm.status)
+    except Exception:
+        log.exception("encoding failed")
+        part.unlink(missing_ok=True)
+    finally:
+        encoding.close()
+        os.close(descriptor)
+
+
+def _pieces(pcm: _Pcm) -> Iterator[bytes]:
+    position, size = 0, _FIRST_PIECE
+    while position < pcm.size:
+        piece = os.pread(pcm.descriptor, min(size, pcm.size - position), pcm.start + position)
+        if not piece:
+            raise RuntimeError("the recording became shorter while it was read")
+        yield piece
+        position += len(piece)
+        size = min(size * 2, _LARGEST_PIECE)
+
+
+def _pcm_of(recording: Recording) -> _Pcm | None:
+    """The samples that lie in the recording as they are; None when it must be decoded."""
+    status = recording.status
+    if recording.extension in SLN_RATES:
+        rate = SLN_RATES[recording.extension]
+        size = status.st_size - status.st_size % 2
+        return _Pcm(recording.descriptor, 0, size, rate, 1, _may_grow(recording), status)
+    if recording.extension in WAV_EXTENSIONS:
+        return _pcm_in_wav(recording.descriptor, status)
+    return None
+
+
+def _pcm_in_wav(descriptor: int, status: os.stat_result) -> _Pcm | None:
+    head = wav.read_header(descriptor, os.fstat(descriptor).st_size)
+    if not head.pcm16:
+        return None
+    return _Pcm(
+        descriptor, head.start, head.size, head.rate, head.channels, not head.closed, status
+    )
+
+
+def _decoded_pcm(decoded: Audio, source: os.stat_result) -> _Pcm:
+    """The samples of a decoded recording, which is known by the source's status."""
+    pcm = _pcm_in_wav(decoded.stream.fileno(), source)
+    if pcm is None or pcm.rate not in mp3.MPEG_RATES:
+        raise UnsupportedAudio("The recording has a form that MP3 does not know.")
+    return _Pcm(**pcm.__dict__ | {"live": decoded.modified is None})
+
+
+def _may_grow(recording: Recording) -> bool:
+    if recording.extension in ("mp3", "ogg"):
+        return False
+    if recording.extension in WAV_EXTENSIONS:
+        return not wav.read_header(recording.descriptor, recording.status.st_size).closed
+    return time.time() - recording.status.st_mtime < _STILL_GROWING
+
+
+def _decode(recording: Recording, target: Path) -> None:
+    kind = _SOX_TYPES.get(recording.extension)
+    if kind is None:
+        raise UnsupportedAudio(f"Recordings of the format {recording.extension} can't be decoded.")
+    output = ["-t", "wav", "-e", "signed-integer", "-b", "16"]
+    sox.run([*kind.split(), "-", *output, str(target)], recording.descriptor, _MAX_DECODED)
+
+
+def _whole_file(recording: Recording) -> Audio:
+    file = io.FileIO(recording.descriptor)
+    status = recording.status
+    return Audio(file, status.st_size, status.st_mtime, file=True, whole=True)
+
+
+def _with_header(pcm: _Pcm) -> Audio:
+    modified = None if pcm.live else pcm.status.st_mtime
+    return Audio(_Slice(pcm), wav.HEADER_SIZE + pcm.size, modified)
+
+
+def _own(pcm: _Pcm) -> _Pcm:
+    """The same samples through a descriptor of their own."""
+    return _Pcm(**pcm.__dict__ | {"descriptor": os.dup(pcm.descriptor)})
+
+
+def _key(pcm: _Pcm, *how: str | int) -> str:
+    return _key_of(pcm.status, *how)
+
+
+def _key_of(status: os.stat_result, *how: str | int) -> str:
+    """The name of what is made of one version of a recording in one way."""
+    what = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, *how)
+    return hashlib.sha256(repr(what).encode()).hexdigest()[:40]
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_orphan(part: Path) -> bool:
+    """True when no encoder holds a part, and none has for a while."""
+    if time.time() - part.stat().st_mtime < _STILL_GROWING:
+        return False
+    with part.open("rb") as file:
+        return _lock(file.fileno())
+
+
+def _boot_id() -> str:
+    return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]
