@@ -7,7 +7,7 @@ Sources: ISO/IEC 11172-3 and 13818-3 (frames); LAME 3.100, encoder.c (padding, d
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import lameenc
 
@@ -17,11 +17,9 @@ _DELAY = 1152
 
 
 def encoder_version() -> str:
-    """What made a cached file; another version may make other bytes."""
-    try:
-        return version("lameenc")
-    except PackageNotFoundError:
-        return "unknown"
+    """What made a cached file; another build of the library may make other bytes."""
+    status = Path(lameenc.__file__).stat()
+    return f"{status.st_size}-{status.st_mtime_ns}"
 
 
 def bitrate_at(rate: int, wanted: int) -> int:
