@@ -102,7 +102,7 @@ class Sounds:
             for target in published:
                 target.unlink(missing_ok=True)
             raise
-        prefix = self._settings.playback_prefix.strip("/")
+        prefix = self._settings.playback_prefix.rstrip("/")
         return Sound(
             uuid=sound_id,
             name=name,

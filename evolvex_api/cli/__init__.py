@@ -8,6 +8,7 @@ from evolvex_api import __version__
 from evolvex_api.cli.doctor import doctor
 from evolvex_api.cli.groups import group
 from evolvex_api.cli.service import check_config, serve
+from evolvex_api.cli.setup import setup
 from evolvex_api.cli.users import user
 
 
@@ -20,5 +21,5 @@ def main() -> None:
     """
 
 
-for command in (serve, check_config, doctor, user, group):
+for command in (serve, check_config, doctor, setup, user, group):
     main.add_command(command)
