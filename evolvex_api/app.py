@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
 
 from evolvex_api import config as configuration
 from evolvex_api import errors
@@ -40,6 +41,9 @@ def create_app(config: Config | None = None) -> Flask:
             blueprint = resource.blueprint
             app.register_blueprint(blueprint, url_prefix=prefix, name=f"{blueprint.name}{number}")
     app.wsgi_app = Journal(app.wsgi_app)  # type: ignore[method-assign]  # flask's documented way
+    if config.server.bind.startswith("unix:"):
+        # A unix socket has no peer address; the web server in front of it, its only user, tells.
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=0)  # type: ignore[method-assign]
     return app
 
 
