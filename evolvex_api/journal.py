@@ -34,6 +34,7 @@ class Entry:
     status: str = "-"
     user: str = "-"
     group: str = "-"
+    length: int = 0
     bytes: int = 0
     touched: dict[str, str] = field(default_factory=dict)
 
@@ -61,6 +62,7 @@ class Journal:
 
         def start(status: str, headers: list[tuple[str, str]], *args: Any) -> Any:
             made.status = status[:3]
+            made.length = next((int(v) for k, v in headers if k.lower() == "content-length"), 0)
             headers.append(("X-Request-ID", made.request_id))
             return start_response(status, headers, *args)
 
@@ -95,13 +97,14 @@ class _Followed:
 def _follow_file(wrapper: Any, made: Entry, ended: Callable[[], None]) -> Iterable[bytes]:
     """Follow a wsgi.file_wrapper, which must stay what it is for gunicorn to use sendfile(2).
 
-    The file's position tells what was sent: socket.sendfile() leaves it behind the last byte.
+    The file's position tells what was sent when the client went away; when all was sent, gunicorn
+    has put it back to where it was.
     """
     file, close = wrapper.filelike, wrapper.close
     start = file.tell()
 
     def close_and_tell() -> None:
-        made.bytes = file.tell() - start
+        made.bytes = (file.tell() - start) or made.length
         close()
         ended()
 
