@@ -17,7 +17,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar, cast
 
 import pymysql
 from pymysql.converters import encoders
@@ -29,7 +29,7 @@ from evolvex_api.access import Fence
 from evolvex_api.backends.failures import CdrUnavailable
 
 _T = TypeVar("_T")
-Connection = pymysql.Connection[Any]
+Connection: TypeAlias = "pymysql.Connection[Any]"
 
 # The fields of the original API, in its order.
 FIELDS = (
@@ -46,7 +46,10 @@ _ANSWER_TIMEOUT = 30
 # Seconds that a client may take to read on before the server gives its answer up.
 _SLOW_READER = 600
 # sql_mode: backslashes escape and CHAR has no padding, whatever the server's default says.
-_SESSION = f"SET SESSION sql_mode='', net_write_timeout={_SLOW_READER}, lock_wait_timeout={_ANSWER_TIMEOUT}"
+_SESSION = (
+    f"SET SESSION sql_mode='', net_write_timeout={_SLOW_READER},"
+    f" lock_wait_timeout={_ANSWER_TIMEOUT}"
+)
 _LOCAL = {"localhost", "127.0.0.1", "::1"}
 
 # Server errors (mysqld_error): the login or a right is refused; the table or database is missing;
@@ -58,6 +61,8 @@ _CHANGED = {1054, 1146, 1176, 1356}
 _MAX_CALL_ROWS = 500
 _CHUNK = 64 * 1024
 
+# Values are arguments of the driver; what the queries are put together from is constants and
+# names, which `_quoted` quotes (hence the noqa of S608).
 _NULL = "X'FE'"
 # The cast keeps MariaDB from taking the literal for text, where 0xFE would be an error.
 _OR_NULL = "IFNULL({}, CAST(X'FE' AS BINARY))"
@@ -70,14 +75,14 @@ _ASCII_TYPES = _INTEGERS | _DATES | {"decimal", "float", "double", "time", "year
 
 @dataclass(frozen=True)
 class CallRow:
-    """What the recordings need to know of a call's row; None where the table lacks the column."""
+    """What the recordings need to know of a call's row; "" for NULL and for a missing column."""
 
-    uniqueid: str | None
-    linkedid: str | None
-    dcontext: str | None
-    group_uuid: str | None
-    recordingfile: str | None
-    userfield: str | None
+    uniqueid: str
+    linkedid: str
+    dcontext: str
+    group_uuid: str
+    recordingfile: str
+    userfield: str
 
 
 @dataclass(frozen=True)
@@ -140,7 +145,7 @@ class Table:
         # Without the hint the server would rather sort everything than follow the index.
         hint = f" FORCE INDEX ({_quoted(self.index)})" if self.index else ""
         sql = (
-            f"SELECT {'SQL_BUFFER_RESULT ' if self.locks else ''}{self._row()}"
+            f"SELECT {'SQL_BUFFER_RESULT ' if self.locks else ''}{self._row()}"  # noqa: S608
             f" FROM {_quoted(self.name)}{hint}"
             f" WHERE {self._between} AND {condition} ORDER BY {_quoted(self.time)}"
         )
@@ -155,8 +160,9 @@ class Table:
         """
         names = [_quoted(key) for key in keys if key in self.columns]
         either = " OR ".join(f"{name} IN ({_holders(ids)})" for name in names) or "FALSE"
-        fields = ", ".join(self._text(name) or "NULL" for name in CallRow.__annotations__)
-        sql = f"SELECT {fields} FROM {_quoted(self.name)} WHERE ({either})"
+        texts = (self._text(name) for name in CallRow.__annotations__)
+        fields = ", ".join(f"IFNULL({text}, '')" if text else "''" for text in texts)
+        sql = f"SELECT {fields} FROM {_quoted(self.name)} WHERE ({either})"  # noqa: S608
         arguments = tuple(ids) * len(names)
         if window:
             sql, arguments = f"{sql} AND {self._between}", (*arguments, *_period(*window))
@@ -177,7 +183,8 @@ class Table:
             pieces.append(_literal(opening + b"\xff" + name.encode() + b"\xff:\xff"))
             pieces.append(_OR_NULL.format(text) if text else _NULL)
             opening = b"\xff,"
-        return f"CONCAT({', '.join(pieces)}, {_literal(b'\xff}')})"
+        pieces.append(_literal(b"\xff}"))
+        return f"CONCAT({', '.join(pieces)})"
 
     def _text(self, name: str) -> str | None:
         return self.columns[name].text if name in self.columns else None
@@ -394,7 +401,7 @@ class Cdr:
 
     def _connect(self) -> Connection:
         settings = self._settings
-        connection = pymysql.connect(
+        connection: Any = pymysql.connect(
             host=settings.host,
             port=settings.port,
             unix_socket=settings.unix_socket or None,
@@ -402,7 +409,7 @@ class Cdr:
             password=settings.password,
             database=settings.database,
             charset="utf8mb4",
-            conv=encoders,  # and no decoders: values stay text
+            conv=cast(Any, encoders),  # and no decoders: values stay text
             autocommit=True,
             init_command=_SESSION,
             connect_timeout=_CONNECT_TIMEOUT,
@@ -412,7 +419,8 @@ class Cdr:
             ssl_disabled=bool(settings.unix_socket) or settings.host in _LOCAL,
         )
         connection._read_timeout = _ANSWER_TIMEOUT
-        return connection
+        connected: Connection = connection
+        return connected
 
 
 def _as_json(rows: bytes) -> bytes:
@@ -501,7 +509,7 @@ def _period(start: datetime, end: datetime) -> tuple[str, str]:
 def _select(connection: Connection, sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
     with connection.cursor() as cursor:
         cursor.execute(sql, arguments)
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 def _dicts(
@@ -509,7 +517,7 @@ def _dicts(
 ) -> Sequence[dict[str, Any]]:
     with connection.cursor(DictCursor) as cursor:
         cursor.execute(sql, arguments)
-        return cursor.fetchall()
+        return list(cursor.fetchall())
 
 
 def _quoted(name: str) -> str:
