@@ -112,7 +112,9 @@ class Container:
     def write(self, path: str, text: str, mode: str = "0644") -> None:
         """Write a file, with the folders above it."""
         quoted = shlex.quote(path)
-        self.run(f"mkdir -p $(dirname {quoted}) && cat > {quoted} && chmod {mode} {quoted}", text=text)
+        self.run(
+            f"mkdir -p $(dirname {quoted}) && cat > {quoted} && chmod {mode} {quoted}", text=text
+        )
 
     def copy_in(self, source: Path, target: str) -> None:
         """Copy a file of this machine into the container."""
@@ -134,8 +136,8 @@ class Container:
 
     def entering(self, *command: str) -> list[str]:
         """The command that runs `command` in the container."""
-        namespaces = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd=/")
-        return ["nsenter", f"--target={self._init}", *namespaces, *command]
+        namespaces = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root")
+        return ["nsenter", f"--target={self._init}", *namespaces, "env", "--chdir=/", *command]
 
     def _has_booted(self) -> bool:
         if self._nspawn.poll() is not None:

@@ -1,0 +1,225 @@
+"""A PBX host in a container: Asterisk 22 and MariaDB beside nginx, or as on FreePBX 17."""
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+from tests.deb.container import ROOT, Container
+from tests.lab.rootfs import rootfs
+from tests.lab.server import wait_until
+
+_ASTERISK_ROOT = "/srv/asterisk"
+_SQL = ROOT / "tests" / "lab" / "sql"
+_WRITER = "writer-secret"
+
+# Asterisk comes from another Debian than the host's, so it runs below a root of its own and shares
+# with the host just the folders that another build of Asterisk would have there.
+_SHARED = (
+    "/etc/asterisk",
+    "/etc/passwd",
+    "/etc/group",
+    "/etc/odbc.ini",
+    "/etc/odbcinst.ini",
+    "/var/lib/asterisk",
+    "/var/log/asterisk",
+    "/var/spool/asterisk",
+    "/run",
+    "/proc",
+    "/dev",
+)
+
+_UNIT = f"""\
+[Unit]
+Description=Asterisk
+After=mariadb.service
+[Service]
+ExecStartPre=install -d -o asterisk -g asterisk /run/asterisk
+ExecStart=chroot {_ASTERISK_ROOT} /usr/sbin/asterisk -f -U asterisk -G asterisk
+Restart=always
+"""
+
+# The shipped sample (appended below) and a far end that rings, answers and sends a tone.
+_DIALPLAN = """\
+[outgoing]
+exten => _X.,1,MixMonitor({recording})
+ same => n,Set(CDR(recordingfile)={name})
+ same => n,Dial(Local/${{EXTEN}}@answer/n,60,tT)
+ same => n,Hangup()
+[answer]
+exten => _1XX,1,Answer()
+ same => n,Set(TIMEOUT(absolute)=60)
+ same => n,Milliwatt(o)
+exten => _2XX,1,Busy()
+[evolvex-watch]
+exten => h,1,Set(GLOBAL(PLAYED)=${{file}} ${{PLAYBACKSTATUS}})
+"""
+
+_FREEPBX_MANAGER = """\
+[general]
+enabled = yes
+port = 5038
+bindaddr = 0.0.0.0
+[admin]
+secret = of-freepbx
+deny=0.0.0.0/0.0.0.0
+permit=127.0.0.1/255.255.255.0
+read = all
+write = all
+#include manager_additional.conf
+#include manager_custom.conf
+"""
+
+_FREEPBX_CONF = f"""\
+<?php
+$amp_conf['AMPDBUSER'] = 'freepbxuser';
+$amp_conf['AMPDBPASS'] = '{_WRITER}';
+$amp_conf['AMPDBHOST'] = 'localhost';
+$amp_conf['AMPDBNAME'] = 'asterisk';
+$amp_conf['AMPDBENGINE'] = 'mysql';
+$amp_conf['datasource'] = '';
+require_once('/var/www/html/admin/bootstrap.php');
+?>
+"""
+
+
+class PbxHost(Container):
+    """A PBX host as an administrator has it before the package comes.
+
+    `freepbx`: Apache that runs as asterisk instead of nginx, FreePBX's files, table and tree.
+    """
+
+    def __init__(self, suite: str, freepbx: bool = False) -> None:
+        super().__init__(suite, [f"{rootfs('sid')}:{_ASTERISK_ROOT}"])
+        self.freepbx = freepbx
+        self.key = ""
+
+    def prepare(self) -> None:
+        """Bring up database, Asterisk and web server."""
+        self.run("useradd --system --home-dir /var/lib/asterisk asterisk")
+        self._make_database()
+        self._make_asterisk()
+        if self.freepbx:
+            self.run("systemctl disable --now nginx")
+            self.run(
+                "sed -i 's/=www-data/=asterisk/' /etc/apache2/envvars && chown asterisk /var/log/apache2"
+            )
+            self.run("systemctl restart apache2")
+
+    def cli(self, command: str) -> str:
+        """Run a command of Asterisk's console."""
+        return self.run(f"asterisk -rx {shlex.quote(command)}")
+
+    def wait_for_asterisk(self) -> None:
+        """Return when Asterisk has booted and takes AMI users."""
+        wait_until(
+            lambda: "fully booted" in self.run("asterisk -rx 'core waitfullybooted'", check=False),
+            60,
+            "Asterisk booted",
+        )
+
+    def curl(self, method: str, *arguments: str, key: str | None = None) -> "Answer":
+        """Ask a method of the API through the web server; the key goes in a header."""
+        header = f"Authorization: Bearer {key or self.key}"
+        command = [
+            *("curl", "--silent", "--show-error", "--include", "--max-time", "60"),
+            *("--header", header, f"http://127.0.0.1/pbx/api/index/{method}", *arguments),
+        ]
+        return Answer(self.run(shlex.join(command)))
+
+    def file_hash(self, method: str, query: str) -> str:
+        """The SHA-256 of what a method answers."""
+        url = f"http://127.0.0.1/pbx/api/index/{method}?{query}"
+        return self.run(
+            f"curl -sf -H 'Authorization: Bearer {self.key}' '{url}' | sha256sum | cut -c -64"
+        )
+
+    def main_pid(self) -> str:
+        """The service's main process."""
+        return self.run("systemctl show --property=MainPID --value evolvex-api")
+
+    def _make_database(self) -> None:
+        table = _SQL / ("freepbx.sql" if self.freepbx else "original.sql")
+        writer = "freepbxuser" if self.freepbx else "asterisk"
+        wait_until(
+            lambda: self.succeeds("systemctl is-active mariadb && mariadb -e 'SELECT 1'"),
+            60,
+            "MariaDB",
+        )
+        self.run("mariadb -e 'CREATE DATABASE asteriskcdrdb CHARACTER SET utf8mb4'")
+        self.run("mariadb asteriskcdrdb", text=table.read_text())
+        self.run(
+            "mariadb",
+            text=f"CREATE USER {writer}@localhost IDENTIFIED BY '{_WRITER}';"
+            f"GRANT SELECT, INSERT ON asteriskcdrdb.* TO {writer}@localhost;",
+        )
+        self.write("/etc/odbcinst.ini", "[MariaDB]\nDriver = libmaodbc.so\n")
+        self.write(
+            "/etc/odbc.ini",
+            "[asteriskcdrdb]\nDriver = MariaDB\nServer = localhost\n"
+            "Socket = /run/mysqld/mysqld.sock\nDatabase = asteriskcdrdb\nCharset = utf8mb4\n",
+        )
+        self._odbc = (
+            "[cdr]\nenabled => yes\ndsn => asteriskcdrdb\npre-connect => yes\n"
+            f"username => {writer}\npassword => {_WRITER}\n"
+        )
+
+    def _make_asterisk(self) -> None:
+        self.run(f"cp -r {_ASTERISK_ROOT}/etc/asterisk /etc/asterisk")
+        self.run(
+            "install -d -o asterisk -g asterisk -m 0750 /var/lib/asterisk /var/lib/asterisk/sounds"
+            " /var/log/asterisk /var/spool/asterisk /var/spool/asterisk/monitor"
+        )
+        self.write("/etc/asterisk/res_odbc.conf", self._odbc)
+        alias = "alias start => calldate\n" if self.freepbx else ""
+        self.write(
+            "/etc/asterisk/cdr_adaptive_odbc.conf", f"[cdr]\nconnection = cdr\ntable = cdr\n{alias}"
+        )
+        self.write("/etc/asterisk/extensions.conf", self._dialplan())
+        if self.freepbx:
+            self.write("/etc/asterisk/manager.conf", _FREEPBX_MANAGER, "0640")
+            self.run(
+                "touch /etc/asterisk/manager_additional.conf /etc/asterisk/manager_custom.conf"
+            )
+            self.write("/etc/freepbx.conf", _FREEPBX_CONF, "0640")
+        self.run("chown -R asterisk:asterisk /etc/asterisk")
+        shared = " ".join(_SHARED)
+        self.run(f"for path in {shared}; do mount --rbind $path {_ASTERISK_ROOT}$path; done")
+        self.write(
+            "/usr/sbin/asterisk",
+            f'#!/bin/sh\nexec chroot {_ASTERISK_ROOT} /usr/sbin/asterisk "$@"\n',
+            "0755",
+        )
+        self.write("/etc/systemd/system/asterisk.service", _UNIT)
+        self.run("systemctl daemon-reload && systemctl start asterisk")
+        self.wait_for_asterisk()
+
+    def _dialplan(self) -> str:
+        name = "${UNIQUEID}.wav"
+        recording = "${UNIQUEID}.wav"
+        if self.freepbx:
+            name = "out-${EXTEN}-100-${STRFTIME(,,%Y%m%d-%H%M%S)}-${UNIQUEID}.wav"
+            recording = "${STRFTIME(,,%Y/%m/%d)}/" + name
+        sample = (ROOT / "etc" / "asterisk" / "extensions_evolvex.conf").read_text()
+        # This Asterisk looks for sounds below /usr/share, so the API names whole paths.
+        sample = sample.replace("folder=evolvex/", "folder=/var/lib/asterisk/sounds/evolvex/")
+        sample = sample.replace("n(refuse),Hangup()", "n(refuse),Goto(evolvex-watch,h,1)")
+        return _DIALPLAN.format(recording=recording, name=name) + sample
+
+
+class Answer:
+    """What curl --include printed: the last answer's status, headers and body."""
+
+    def __init__(self, printed: str) -> None:
+        head, _, self.body = printed.replace("\r\n", "\n").partition("\n\n")
+        while head.split(" ")[1] == "100":
+            head, _, self.body = self.body.partition("\n\n")
+        status, *lines = head.split("\n")
+        self.status = int(status.split(" ")[1])
+        self.headers = dict(line.lower().split(": ", 1) for line in lines if ": " in line)
+
+    @property
+    def data(self) -> Any:
+        """The `data` of a good answer."""
+        assert self.status == 200, f"{self.status} {self.body}"
+        return json.loads(self.body)["data"]
