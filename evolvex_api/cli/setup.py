@@ -154,7 +154,8 @@ def _all_or_nothing(changes: Changes) -> Iterator[None]:
         yield
     except BaseException:
         click.echo("Failed; taking everything back.", err=True)
-        changes.roll_back()
+        for failure in changes.roll_back():
+            click.echo(f"  not taken back: {failure}", err=True)
         raise
 
 

@@ -26,10 +26,15 @@ class Changes:
         """Remember how the change that was just made is taken back."""
         self._way_back.append(undo)
 
-    def roll_back(self) -> None:
-        """Take everything back, the last change first."""
+    def roll_back(self) -> list[str]:
+        """Take everything back, the last change first; returns what could not be taken back."""
+        failures = []
         while self._way_back:
-            self._way_back.pop()()
+            try:
+                self._way_back.pop()()
+            except (SetupError, OSError) as error:
+                failures.append(str(error))
+        return failures
 
     def write(self, path: Path, content: str) -> None:
         """Replace a file atomically, keeping owner and mode; an empty content removes it.

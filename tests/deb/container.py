@@ -44,7 +44,7 @@ class Container:
             text=True,
             check=True,
         ).stdout.strip()
-        self._console = tempfile.TemporaryFile()  # noqa: SIM115  # closed when it stops
+        self._console = tempfile.TemporaryFile()  # closed when it stops
         self._nspawn = subprocess.Popen(
             [
                 *("setpriv", "--pdeathsig", "TERM"),

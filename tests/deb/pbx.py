@@ -2,7 +2,6 @@
 
 import json
 import shlex
-from pathlib import Path
 from typing import Any
 
 from tests.deb.container import ROOT, Container
@@ -102,7 +101,8 @@ class PbxHost(Container):
         if self.freepbx:
             self.run("systemctl disable --now nginx")
             self.run(
-                "sed -i 's/=www-data/=asterisk/' /etc/apache2/envvars && chown asterisk /var/log/apache2"
+                "sed -i 's/=www-data/=asterisk/' /etc/apache2/envvars"
+                " && chown asterisk /var/log/apache2"
             )
             self.run("systemctl restart apache2")
 
