@@ -80,6 +80,7 @@ class Container:
             input=text,
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=timeout,
             env=_ENVIRONMENT,
             check=False,

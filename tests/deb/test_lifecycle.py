@@ -168,8 +168,8 @@ def test_wav_is_sent_by_nginx_itself(host: PbxHost, call: str) -> None:
     assert answer.headers["content-type"] == "audio/wav"
     assert answer.headers["accept-ranges"] == "bytes"
     assert answer.headers["x-request-id"]
-    part = host.curl(f"get_file_wav?uniqueid={call}", "--range", "0-99", "--output", "/dev/null")
-    assert part.status == 206
+    part = host.curl(f"get_file_wav?uniqueid={call}", "--range", "0-3")
+    assert (part.status, part.body) == (206, "RIFF")
     # The service itself sent nothing of it.
     lines = [line for line in host.journal("evolvex-api").splitlines() if "get_file_wav" in line]
     assert lines
@@ -237,7 +237,7 @@ def test_wrong_keys_are_slowed_down_and_told(host: PbxHost) -> None:
 def test_sandbox(host: PbxHost) -> None:
     said = host.run("systemd-analyze security evolvex-api.service --no-pager").splitlines()[-1]
     print(said)
-    assert float(re.search(r"[\d.]+", said)[0]) <= 1.5  # type: ignore[index]
+    assert float(re.search(r": ([\d.]+)", said)[1]) <= 1.5  # type: ignore[index]
 
 
 def test_reload_takes_the_new_configuration_without_a_lost_request(host: PbxHost) -> None:
@@ -335,7 +335,8 @@ def test_remove_keeps_keys_for_a_reinstallation(host: PbxHost, package: Path) ->
 
 def test_setup_can_be_undone(host: PbxHost) -> None:
     host.run("evolvex-api setup --remove")
-    assert host.curl("check").status == 404
+    # nginx's reload lets the workers that are there finish first.
+    wait_until(lambda: host.curl("check").status == 404, 10, "the route is gone")
     assert "evolvex" not in host.cli("manager show users")
     assert not host.succeeds("grep -r evolvex-api /etc/nginx/sites-enabled/ /etc/asterisk/")
     assert host.run("mariadb -Ne \"SELECT count(*) FROM mysql.user WHERE user='evolvex'\"") == "0"
@@ -348,7 +349,8 @@ def test_purge_leaves_nothing(host: PbxHost) -> None:
     host.run("nginx -t && systemctl restart nginx")
     left = host.run(
         "find / -xdev \\( -path /proc -o -path /sys -o -path /srv -o -path /root"
-        " -o -path /var/lib/dpkg -o -path /var/log/journal -o -path /run/log \\) -prune -o -iname '*evolvex*' -print"
+        " -o -path /var/lib/dpkg -o -path /var/log/journal -o -path /run/log \\)"
+        " -prune -o -iname '*evolvex*' -print"
     )
     assert left.splitlines() == []
     assert not host.succeeds("grep -ri evolvex /etc/nginx /etc/asterisk/manager* /etc/systemd")

@@ -39,8 +39,7 @@ class _Sipp(Server):
         return [
             *("env", f"--chdir={self.directory}", "sipp", "-sf", str(scenario), "-nostdin"),
             *("-i", "127.0.0.1", "-mi", "127.0.0.1", "-p", str(self._port)),
-            *("-min_rtp_port", str(self._rtp_port)),
-            *("-max_rtp_port", str(self._rtp_port + _RTP_PORTS - 1)),
+            *("-mp", str(self._rtp_port)),
             *self._arguments(),
             f"127.0.0.1:{self._pbx.sip_port}",
         ]
