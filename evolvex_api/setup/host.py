@@ -150,7 +150,7 @@ def find_nginx_site() -> Path:
 
 def into_servers(site: str, block: str) -> str:
     """An nginx file's text with `block` as the first thing of each of its server blocks."""
-    return _SERVER.sub(lambda found: f"{found[0]}\n{block}", site)
+    return _SERVER.sub(lambda found: f"{found[0]}{block}", site)
 
 
 def asterisk_sections(path: Path) -> Sections:
@@ -178,4 +178,4 @@ def _settings(content: str) -> Iterator[tuple[str, str, str]]:
             yield section, key.strip(), value.removeprefix(">").strip()
 
 
-_SERVER = re.compile(r"^[ \t]*server\s*\{[ \t]*$", re.MULTILINE)
+_SERVER = re.compile(r"^[ \t]*server\s*\{[ \t]*\n", re.MULTILINE)
