@@ -52,10 +52,11 @@ _SESSION = (
 )
 _LOCAL = {"localhost", "127.0.0.1", "::1"}
 
-# Server errors (mysqld_error): the login or a right is refused; the table or database is missing;
-# the table is no longer as it was found.
+# Errors of server (mysqld_error) and client (errmsg): the login or a right is refused; the table or
+# database is missing; nobody is there, or not for long; the table is no longer as it was found.
 _REFUSED = {1044, 1045, 1142, 1143, 1698}
 _MISSING = {1049, 1146}
+_UNREACHABLE = {1040, 1053, 2002, 2003, 2006, 2013}
 _CHANGED = {1054, 1146, 1176, 1356}
 
 _MAX_CALL_ROWS = 500
@@ -544,9 +545,11 @@ def _translated() -> Iterator[None]:
 
 
 def _told(error: Exception) -> str:
-    number = error.args[0] if error.args else None
+    number = error.args[0] if isinstance(error, MySQLError) else 0
     if number in _REFUSED:
         return "The call log's database refuses the service's user."
     if number in _MISSING:
         return "The call log's database or table is missing."
-    return "The call log's database does not answer."
+    if isinstance(error, OSError) or number in _UNREACHABLE:
+        return "The call log's database does not answer."
+    return "The call log's database failed; the service's journal has the details."
