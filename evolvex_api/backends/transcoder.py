@@ -86,6 +86,11 @@ class _Pcm:
     live: bool
     status: os.stat_result
 
+    @property
+    def samples(self) -> int:
+        """How many samples each channel has."""
+        return self.size // (2 * self.channels)
+
 
 class Transcoder:
     """Turns a recording into MP3 or WAV."""
@@ -131,7 +136,7 @@ class Transcoder:
 
     def _encoded(self, pcm: _Pcm) -> Audio:
         bitrate = mp3.bitrate_at(pcm.rate, self._settings.bitrate)
-        length = mp3.length(pcm.size // (2 * pcm.channels), pcm.rate, bitrate)
+        length = mp3.length(pcm.samples, pcm.rate, bitrate)
         encoding = _Encoding(_own(pcm), bitrate, self._settings.quality, length)
         if pcm.live:
             return Audio(_LiveMp3(encoding), length, None)
@@ -258,7 +263,8 @@ class _Encoding:
         """Yield the MP3; RuntimeError at its end if it is not as long as promised."""
         made = 0
         pcm = self.pcm
-        for piece in mp3.encode(_pieces(pcm), pcm.rate, pcm.channels, self._bitrate, self._quality):
+        how = {"bitrate": self._bitrate, "quality": self._quality}
+        for piece in mp3.encode(_pieces(pcm), pcm.samples, pcm.rate, pcm.channels, **how):
             made += len(piece)
             yield piece
         if made != self.length:
