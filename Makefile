@@ -3,6 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SUITES ?= bookworm trixie
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -36,6 +37,18 @@ lint: $(STAMP) ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+.PHONY: deb
+deb: $(STAMP) ## dist/evolvex-api_VERSION_amd64.deb, built and judged in a tree of Debian 12 (root)
+	PIP=$(CURDIR)/$(BIN)/pip packaging/build-deb
+
+.PHONY: apt-repo
+apt-repo: deb ## dist/apt: a signed repository with the package; KEY=ID signs with a key of your own
+	packaging/build-apt-repo $(KEY)
+
+.PHONY: test-deb
+test-deb: $(STAMP) ## the package on booted hosts: SUITES="bookworm trixie" (root)
+	SUITES="$(SUITES)" $(BIN)/python -m pytest tests/deb
 
 .PHONY: clean
 clean: ## remove what was built, the virtual environment and the lab's cached servers
