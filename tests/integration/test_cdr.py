@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import tracemalloc
 from collections.abc import Iterator, Sequence
@@ -89,10 +90,10 @@ class Scratch:
         )
 
 
-def settings(database: MariaDB, **changes: Any) -> config.Cdr:
-    user, password = database.reader
+def settings(server: MariaDB, **changes: Any) -> config.Cdr:
+    user, password = server.reader
     values: dict[str, Any] = {
-        **{"host": "127.0.0.1", "port": database.port, "unix_socket": "", "user": user},
+        **{"host": "127.0.0.1", "port": server.port, "unix_socket": "", "user": user},
         **{"password": password, "database": SCRATCH, "table": "cdr"},
     }
     return config.Cdr(**{**values, **changes})
@@ -161,9 +162,9 @@ def test_both_ends_are_included(scratch: Scratch, precision: int) -> None:
     assert [str(row["start"])[:19] for row in scratch.rows()] == [
         moment[:19] for moment in inside[: 2 + (precision > 0)]
     ]
-    assert len(scratch.rows(datetime.min, datetime(9999, 12, 31, 23, 59, 59))) == len(inside) + 1 + (
-        precision > 0
-    )
+    assert len(scratch.rows(datetime.min, datetime(9999, 12, 31, 23, 59, 59))) == len(
+        inside
+    ) + 1 + (precision > 0)
 
 
 def test_oldest_first(scratch: Scratch) -> None:
@@ -267,7 +268,12 @@ def test_it_goes_on_when_the_table_changes(scratch: Scratch) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    ["DROP INDEX start", "ENGINE = MyISAM", "ENGINE = Aria", "DROP INDEX start, ADD INDEX (start, src)"],
+    [
+        "DROP INDEX start",
+        "ENGINE = MyISAM",
+        "ENGINE = Aria",
+        "DROP INDEX start, ADD INDEX (start, src)",
+    ],
 )
 def test_any_engine_and_index(scratch: Scratch, change: str) -> None:
     scratch.many(3000)
@@ -467,7 +473,11 @@ def test_a_client_that_goes_away_ends_the_query(pbx: Pbx) -> None:
     )
     before = queries(pbx.database)
     path = "/pbx/api/index/get_log_cdr?start=2002-01-01"
-    with pbx.service.open(path, pbx.keys["all"]) as response:
+    connection = http.client.HTTPConnection("127.0.0.1", pbx.service.port, timeout=30)
+    with contextlib.closing(connection):
+        connection.request("GET", path, headers={"X-API-Key": pbx.keys["all"]})
+        response = connection.getresponse()
         assert response.read(100).startswith(b'{"data":[{"accountcode":null')
         assert queries(pbx.database) == before + 1
+        response.close()
     wait_until(lambda: queries(pbx.database) == before, 10, "the query has ended")
