@@ -100,7 +100,7 @@ class Service(Server):
         self._write(f"users.d/{name}.conf", "[user]\n" + "".join(lines))
         return key
 
-    def request(  # noqa: PLR0913 - as many as a request has parts
+    def request(
         self,
         method: str,
         path: str,
