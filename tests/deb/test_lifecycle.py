@@ -338,7 +338,9 @@ def test_setup_can_be_undone(host: PbxHost) -> None:
     # nginx's reload lets the workers that are there finish first.
     wait_until(lambda: host.curl("check").status == 404, 10, "the route is gone")
     assert "evolvex" not in host.cli("manager show users")
-    assert host.run("grep -Rl 'evolvex-api' /etc/nginx/sites-* /etc/asterisk/manager* || true") == ""
+    assert (
+        host.run("grep -Rl 'evolvex-api' /etc/nginx/sites-* /etc/asterisk/manager* || true") == ""
+    )
     assert host.run("mariadb -Ne \"SELECT count(*) FROM mysql.user WHERE user='evolvex'\"") == "0"
     host.run("evolvex-api setup --yes")
     assert healthy(host)

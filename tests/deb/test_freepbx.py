@@ -1,0 +1,90 @@
+"""As on FreePBX 17: Debian 12, Apache that runs as asterisk, FreePBX's own files, table and tree.
+
+FreePBX itself is not there; what the package meets of it is laid out as FreePBX lays it out.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deb.conftest import SUITES
+from tests.deb.pbx import PbxHost
+from tests.deb.test_lifecycle import healthy, install
+from tests.lab.server import wait_until
+
+
+@pytest.fixture(scope="module", params=[suite for suite in SUITES if suite == "bookworm"])
+def host(request: pytest.FixtureRequest, package: Path) -> Iterator[PbxHost]:
+    with PbxHost(request.param, freepbx=True) as started:
+        started.prepare()
+        install(started, package)
+        yield started
+
+
+def test_setup_uses_freepbxs_places(host: PbxHost) -> None:
+    manager = host.read("/etc/asterisk/manager.conf")
+    said = host.run("evolvex-api setup --yes")
+    host.key = re.search(r"key, shown only now: (\S+)", said)[1]  # type: ignore[index]
+    assert "fail" not in re.findall(r"^\w+", said, re.M), said
+    assert "[evolvex]" in host.read("/etc/asterisk/manager_custom.conf")
+    assert host.run("stat -c %U:%G /etc/asterisk/manager_custom.conf") == "asterisk:asterisk"
+    assert host.read("/etc/asterisk/manager.conf") == manager
+    # A reader of its own, not FreePBX's user, who may write.
+    assert host.run("evolvex-api setup --yes").startswith("Everything is set up already.")
+    assert "freepbxuser" not in host.read("/etc/evolvex/evolvex.conf")
+
+
+def test_call_recording_and_call_log_through_apache(host: PbxHost) -> None:
+    host.curl("originate?channel=Local/101@answer&exten=102&context=outgoing&priority=1&async=1")
+    name = host.run(
+        "until f=$(find /var/spool/asterisk/monitor -name '*.wav' -size +40k | grep .);"
+        " do sleep 0.2; done; echo $f",
+        timeout=30,
+    )
+    assert re.search(r"/monitor/\d{4}/\d\d/\d\d/out-102-", name)
+    uniqueid = name.removesuffix(".wav").rpartition("-")[2]
+    host.cli("channel request hangup all")
+    wait_until(lambda: host.curl("status").data == [], 10, "no live channel")
+    assert host.file_hash("get_file_wav", f"uniqueid={uniqueid}") in host.run(f"sha256sum {name}")
+    part = host.curl(f"get_file_wav?uniqueid={uniqueid}", "--range", "0-3")
+    assert (part.status, part.body) == (206, "RIFF")
+    assert host.curl(f"get_file_mp3?uniqueid={uniqueid}", "--head").status == 200
+    wait_until(
+        lambda: any(row["uniqueid"] == uniqueid for row in host.curl("get_log_cdr").data),
+        15,
+        "the call's CDR row",
+    )
+    row = next(row for row in host.curl("get_log_cdr").data if row["uniqueid"] == uniqueid)
+    assert row["start"]
+    assert row["recordingfile"] == Path(name).name
+
+
+def test_a_client_behind_apache_can_not_ask_for_nginxs_redirect(host: PbxHost) -> None:
+    uniqueid = host.curl("get_log_cdr").data[-1]["uniqueid"]
+    answer = host.curl(
+        f"get_file_wav?uniqueid={uniqueid}", "--header", "X-Evolvex-Accel: 1", "--range", "0-3"
+    )
+    assert "x-accel-redirect" not in answer.headers
+    assert answer.body == "RIFF"
+
+
+def test_upload(host: PbxHost) -> None:
+    host.run("sox -n -r 44100 -c 2 /root/hello.ogg synth 1 sine 440")
+    stored = host.curl("uploads", "--form", "file=@/root/hello.ogg").data
+    assert stored["duration"] == 1
+
+
+def test_address_of_the_client_is_in_the_journal(host: PbxHost) -> None:
+    # What a client claims itself stands before what Apache adds.
+    host.curl("check", "--header", "X-Forwarded-For: 192.0.2.1")
+    assert "from=127.0.0.1" in host.journal("evolvex-api").splitlines()[-1]
+
+
+def test_undo_and_purge(host: PbxHost) -> None:
+    host.run("evolvex-api setup --remove")
+    wait_until(lambda: not healthy(host), 10, "the route is gone")
+    assert host.run("cat /etc/asterisk/manager_custom.conf || true") == ""
+    host.run("apt-get -qq purge --yes evolvex-api")
+    host.run("apache2ctl configtest")
