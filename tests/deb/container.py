@@ -28,18 +28,19 @@ class Container:
     """Debian `suite`, booted; what it writes is gone when it stops.
 
     It has loopback alone, so it can neither disturb nor be disturbed; the packages it may need are
-    in apt's cache already. `binds` are nspawn's --bind-ro arguments.
+    in apt's cache already. `binds` are nspawn's --bind-ro arguments, `kind` is packaging/tree's.
     """
 
-    def __init__(self, suite: str, binds: Sequence[str] = ()) -> None:
+    def __init__(self, suite: str, binds: Sequence[str] = (), kind: str = "boot") -> None:
         self.suite = suite
         self._binds = binds
+        self._kind = kind
         self._init = 0
 
     def __enter__(self) -> Self:
         packages.ensure("mmdebstrap", "systemd-container")
         tree = subprocess.run(
-            [ROOT / "packaging" / "tree", "boot", self.suite],
+            [ROOT / "packaging" / "tree", self._kind, self.suite],
             stdout=subprocess.PIPE,
             text=True,
             check=True,
