@@ -98,13 +98,7 @@ class PbxHost(Container):
         self.run("useradd --system --home-dir /var/lib/asterisk asterisk")
         self._make_database()
         self._make_asterisk()
-        if self.freepbx:
-            self.run("systemctl disable --now nginx")
-            self.run(
-                "sed -i 's/=www-data/=asterisk/' /etc/apache2/envvars"
-                " && chown asterisk /var/log/apache2"
-            )
-            self.run("systemctl restart apache2")
+        self._choose_web_server()
 
     def cli(self, command: str) -> str:
         """Run a command of Asterisk's console."""
@@ -137,6 +131,17 @@ class PbxHost(Container):
     def main_pid(self) -> str:
         """The service's main process."""
         return self.run("systemctl show --property=MainPID --value evolvex-api")
+
+    def _choose_web_server(self) -> None:
+        """Leave the one web server that this host has."""
+        if not self.freepbx:
+            self.run("systemctl disable --now apache2; systemctl restart nginx")
+            return
+        self.run("systemctl disable --now nginx")
+        self.run(
+            "sed -i 's/=www-data/=asterisk/' /etc/apache2/envvars"
+            " && chown asterisk /var/log/apache2 && systemctl restart apache2"
+        )
 
     def _make_database(self) -> None:
         table = _SQL / ("freepbx.sql" if self.freepbx else "original.sql")

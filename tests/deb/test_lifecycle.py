@@ -258,8 +258,15 @@ def test_broken_configuration_does_not_touch_the_running_service(host: PbxHost) 
     assert "[server] workers: must be a whole number" in host.journal("evolvex-api")
     assert not host.succeeds("systemctl restart evolvex-api")
     assert "[server] workers: must be a whole number" in host.journal("evolvex-api")
+    # A request that comes meanwhile waits for the mended service, and does not make it spin.
+    waiting = host.start(
+        *("curl", "--silent", "--fail", "--header", f"X-API-Key: {host.key}"),
+        "http://127.0.0.1/pbx/api/index/check",
+    )
     host.run("cp -p /root/good.conf /etc/evolvex/evolvex.conf && systemctl restart evolvex-api")
-    assert healthy(host)
+    waiting.communicate(timeout=60)
+    assert waiting.returncode == 0
+    assert host.journal("evolvex-api").count("must be a whole number") < 10
 
 
 def test_restart_loses_no_request(host: PbxHost) -> None:
