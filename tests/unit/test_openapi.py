@@ -1,0 +1,206 @@
+"""openapi.yaml against the code: routes, methods, parameters and error codes."""
+
+from __future__ import annotations
+
+import ast
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+import evolvex_api
+from evolvex_api import config, errors
+from evolvex_api.access_files import AccessFiles
+from evolvex_api.api.openapi import document
+from evolvex_api.app import PREFIXES, create_app
+from evolvex_api.params import Params
+
+_SOURCE = Path(evolvex_api.__file__).parent
+# Flask adds these to every route by itself.
+_IMPLIED = {"HEAD", "OPTIONS"}
+_NOWHERE = "[ami]\nport = 1\nsecret = s\n[cdr]\nport = 1\npassword = p\n"
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> str:
+    """The key of a user who may everything."""
+    for folder in ("users.d", "groups.d"):
+        (tmp_path / folder).mkdir()
+    files = AccessFiles(tmp_path / "evolvex.conf")
+    group = files.add_group("all", "")
+    files.allow("all", "*", "")
+    return files.add_user("crm", group, "", None)
+
+
+@pytest.fixture
+def app(tmp_path: Path, key: str) -> Flask:
+    """The application, with nothing behind it that would answer."""
+    path = tmp_path / "evolvex.conf"
+    path.write_text(_NOWHERE)
+    return create_app(config.load(path))
+
+
+def operations() -> list[tuple[str, str]]:
+    """Every (HTTP method, path below the prefix) of the document."""
+    return [(verb, path) for path, item in document()["paths"].items() for verb in item]
+
+
+def operation(verb: str, path: str) -> dict[str, Any]:
+    found: dict[str, Any] = document()["paths"][path][verb]
+    return found
+
+
+def resolved(part: dict[str, Any]) -> dict[str, Any]:
+    """A part of the document, or what its $ref refers to."""
+    found: Any = part
+    while "$ref" in found:
+        steps = found["$ref"].removeprefix("#/").split("/")
+        found = document()
+        for step in steps:
+            found = found[step]
+    assert isinstance(found, dict)
+    return found
+
+
+def query_parameters(verb: str, path: str) -> dict[str, dict[str, Any]]:
+    parameters = (resolved(p) for p in operation(verb, path).get("parameters", []))
+    return {p["name"]: p for p in parameters if p["in"] == "query"}
+
+
+def body_properties(verb: str, path: str) -> dict[str, dict[str, Any]]:
+    """The properties of the operation's bodies, which all media types have in common."""
+    content = operation(verb, path).get("requestBody", {"content": {}})["content"]
+    schemas = [media["schema"] for media in content.values()]
+    assert all(schema == schemas[0] for schema in schemas)
+    return dict(schemas[0]["properties"]) if schemas else {}
+
+
+def example_request(verb: str, path: str, without: str = "") -> dict[str, Any]:
+    """Arguments of the test client: every parameter at its example, but `without`."""
+    query = {
+        name: str(p["example"])
+        for name, p in query_parameters(verb, path).items()
+        if name != without
+    }
+    arguments: dict[str, Any] = {"method": verb.upper(), "query_string": query}
+    if path == "/uploads" and without != "file":
+        arguments["data"] = {"file": (io.BytesIO(b"not audio"), "x.txt")}
+    return arguments
+
+
+def test_every_route_and_method_is_documented_and_exists(app: Flask) -> None:
+    served = {
+        (method.lower(), rule.rule)
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - _IMPLIED
+    }
+    assert served == {(verb, prefix + path) for prefix in PREFIXES for verb, path in operations()}
+    assert [server["url"] for server in document()["servers"]] == list(PREFIXES)
+
+
+@pytest.mark.parametrize(("verb", "path"), operations())
+def test_parameters_read_are_those_documented(
+    app: Flask, key: str, verb: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: set[str] = set()
+    plain = Params.optional
+
+    def recording(self: Params, name: str) -> str | None:
+        asked.add(name)
+        return plain(self, name)
+
+    monkeypatch.setattr(Params, "optional", recording)
+    arguments = example_request(verb, path)
+    if path != "/openapi.json":
+        arguments["query_string"]["api_key"] = key
+        asked.add("api_key")
+    answer = app.test_client().open(PREFIXES[0] + path, **arguments)
+    assert answer.status_code not in (400, 401, 403, 405, 500), answer.get_data(as_text=True)
+    documented = set(query_parameters(verb, path)) | set(body_properties(verb, path)) - {"file"}
+    if operation(verb, path).get("security") != []:
+        documented |= {document()["components"]["securitySchemes"]["apiKeyQuery"]["name"]}
+    assert asked == documented
+
+
+def required_parameters() -> list[tuple[str, str, str]]:
+    """Every (HTTP method, path, parameter) that the document requires."""
+    return [
+        (verb, path, name)
+        for verb, path in operations()
+        for name, parameter in query_parameters(verb, path).items()
+        if parameter.get("required")
+    ] + [("post", "/uploads", "file")]
+
+
+@pytest.mark.parametrize(("verb", "path", "name"), required_parameters())
+def test_what_is_documented_as_required_is(
+    app: Flask, key: str, verb: str, path: str, name: str
+) -> None:
+    answer = app.test_client().open(
+        PREFIXES[0] + path,
+        headers={"X-API-Key": key},
+        **example_request(verb, path, without=name),
+    )
+    assert answer.status_code == 400
+    assert answer.json is not None
+    assert (answer.json["code"], answer.json["parameter"]) == ("missing_parameter", name)
+
+
+def test_required_in_the_document_is_all_that_is_required(app: Flask, key: str) -> None:
+    named = {(verb, path) for verb, path, _ in required_parameters()}
+    for verb, path in set(operations()) - named:
+        answer = app.test_client().open(
+            PREFIXES[0] + path, method=verb.upper(), headers={"X-API-Key": key}
+        )
+        assert answer.status_code in (200, 503), (path, answer.get_data(as_text=True))
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_served_without_a_key_with_the_server_it_was_asked_at(app: Flask, prefix: str) -> None:
+    answer = app.test_client().get(f"{prefix}/openapi.json")
+    assert answer.status_code == 200
+    assert answer.json is not None
+    assert answer.json["servers"] == [{"url": prefix}]
+    assert answer.json["paths"] == document()["paths"]
+
+
+def codes_in_source() -> set[str]:
+    """Every code that an ApiError may carry, read from the source and the tables of errors.py."""
+    codes = {code for _, code in errors._BACKEND_FAILURES.values()} | {"http_error"}
+    codes |= set(errors._HTTP_CODES.values())
+    for path in _SOURCE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "ApiError":
+                code = node.args[1]
+                if isinstance(code, ast.Constant):
+                    codes.add(str(code.value))
+    return codes
+
+
+def examples_of_codes() -> set[tuple[str, str]]:
+    """(status or `default`, code) of every example of a failure that an operation refers to."""
+    found = set()
+    for verb, path in operations():
+        for status, response in operation(verb, path)["responses"].items():
+            media = resolved(response).get("content", {}).get("application/problem+json", {})
+            for name, example in media.get("examples", {}).items():
+                assert example["value"]["code"] == name
+                assert status in ("default", str(example["value"]["status"]))
+                found.add((status, name))
+    return found
+
+
+def test_every_error_code_is_documented_with_an_example() -> None:
+    codes = codes_in_source()
+    assert (
+        set(document()["components"]["schemas"]["Problem"]["properties"]["code"]["enum"]) == codes
+    )
+    assert {code for _, code in examples_of_codes()} == codes
+
+
+def test_every_failure_of_the_outside_world_has_its_documented_status() -> None:
+    documented = examples_of_codes()
+    for status, code in errors._BACKEND_FAILURES.values():
+        assert (str(status), code) in documented
