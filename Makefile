@@ -38,6 +38,10 @@ lint: $(STAMP) ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+.PHONY: bench
+bench: $(STAMP) ## speed beside other servers and tools, as a table and build/bench.json (root)
+	$(BIN)/python -m bench
+
 .PHONY: deb
 deb: $(STAMP) ## dist/evolvex-api_VERSION_amd64.deb, built and judged in a tree of Debian 12 (root)
 	PIP=$(CURDIR)/$(BIN)/pip packaging/build-deb

@@ -1,0 +1,76 @@
+"""Who suffers: quick requests beside encoders at work, and beside clients that stall."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import statistics
+import threading
+from collections.abc import Iterator
+
+from bench.measure import Client, Row, at_most
+from bench.stand import Stand
+
+_STALLED = 100
+_ROUNDS = 40
+_ENCODINGS = 4
+
+
+def rows(stand: Stand) -> Iterator[Row]:
+    """The median of status while four hours are encoded, and of check beside stalled listeners."""
+    yield _beside_encoders(stand)
+    yield _beside_stalled(stand)
+
+
+def _beside_encoders(stand: Stand) -> Row:
+    stand.hold_channels(400)
+    with stand.client() as client:
+        path = stand.path("status")
+        idle = _median(client, path)
+        uniqueids = [stand.recording(60)[0] for _ in range(_ENCODINGS)]
+        listeners = [threading.Thread(target=_listen, args=(stand, each)) for each in uniqueids]
+        for listener in listeners:
+            listener.start()
+        taken = []
+        while all(listener.is_alive() for listener in listeners):
+            taken.append(client.time(path))
+        for listener in listeners:
+            listener.join()
+    stand.asterisk.hang_up_all()
+    stand.settle()
+    what = f"status, median, while {_ENCODINGS} new 1 h recordings are encoded; while idle"
+    return at_most(what, "ms", statistics.median(taken), idle, 3)
+
+
+def _listen(stand: Stand, uniqueid: str) -> None:
+    with Client(stand.service.port, stand.key) as client:
+        client.get(stand.path("get_file_mp3", f"uniqueid={uniqueid}"))
+
+
+def _beside_stalled(stand: Stand) -> Row:
+    uniqueid, _ = stand.recording(60)
+    with Client(stand.nginx.port, stand.key) as client, contextlib.ExitStack() as stalled:
+        path = stand.path("check")
+        alone = _median(client, path)
+        for _ in range(_STALLED):
+            stalled.enter_context(_stalled(stand, uniqueid))
+        beside = _median(client, path)
+    what = f"check behind nginx, beside {_STALLED} listeners that read nothing; alone"
+    return at_most(what, "ms", beside, alone, 2)
+
+
+def _stalled(stand: Stand, uniqueid: str) -> socket.socket:
+    """A listener that has its answer's first byte, and wants no more."""
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    listener.settimeout(30)
+    listener.connect(("127.0.0.1", stand.nginx.port))
+    path = stand.path("get_file_mp3", f"uniqueid={uniqueid}&api_key={stand.key}")
+    listener.sendall(f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode())
+    if not listener.recv(12).endswith(b" 200"):
+        raise RuntimeError("a listener was refused")
+    return listener
+
+
+def _median(client: Client, path: str) -> float:
+    return statistics.median(client.time(path) for _ in range(_ROUNDS))

@@ -1,0 +1,34 @@
+"""The small requests: `check` and `originate`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bench.measure import Client, Row, at_least, at_most_over, in_turns, per_second
+from bench.stand import Stand
+from bench.status import PlainAmi
+
+_CALL = "channel=Local/600@answer&context=hold&exten=600&priority=1&async=true"
+
+
+def rows(stand: Stand) -> Iterator[Row]:
+    """check beside a bare route, originate beside the bare exchange."""
+    with stand.client() as client:
+        ours, peer = in_turns(
+            3, per_second(f"{stand.service.url}/check", stand.key), per_second(stand.bare.url)
+        )
+        what = "check, 16 clients; a bare Flask route under the same gunicorn"
+        yield at_least(what, "requests/s", ours, peer, 0.7)
+        yield _originate(stand, client)
+
+
+def _originate(stand: Stand, client: Client) -> Row:
+    stand.asterisk.hang_up_all()
+    with PlainAmi(stand) as ami:
+        ours, peer = in_turns(
+            40,
+            lambda: client.time(stand.path("originate", _CALL)),
+            lambda: ami.originate("Local/600@answer", "hold", "600") * 1000,
+        )
+    stand.asterisk.hang_up_all()
+    return at_most_over("originate async, median; the raw AMI exchange", "ms", ours, peer, 3)
