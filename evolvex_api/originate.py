@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from evolvex_api.access import Fence
-from evolvex_api.backends.ami import MAX_LINE, Call
+from evolvex_api.backends.ami_messages import MAX_LINE, Call, variable_text
 from evolvex_api.config import Originate
 from evolvex_api.errors import ApiError, invalid_parameter
 from evolvex_api.params import Params
@@ -88,6 +88,9 @@ def _variables(params: Params, settings: Originate) -> Sequence[tuple[str, str]]
     """`a=1,b=2` as pairs. A value can't hold a comma: AMI itself would split it there."""
     given = params.optional("variable")
     pairs = [_variable(pair, settings) for pair in given.split(",")] if given else []
+    names = [name.lstrip("_") for name, _ in pairs]
+    if len(set(names)) != len(names):
+        raise invalid_parameter("variable", "variable sets a name twice.")
     if len(pairs) > _MAX_VARIABLES:
         raise invalid_parameter("variable", f"variable holds more than {_MAX_VARIABLES} variables.")
     return pairs
@@ -105,7 +108,7 @@ def _variable(pair: str, settings: Originate) -> tuple[str, str]:
         )
     if "${" in value or "$[" in value:
         raise invalid_parameter("variable", f"{name}: a value must not hold an expression.")
-    if len(value.encode()) > _MAX_VALUE:
+    if len(variable_text(name, value).encode()) > _MAX_VALUE:
         raise invalid_parameter("variable", f"{name}: the value is too long.")
     return name, value
 

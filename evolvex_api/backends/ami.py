@@ -10,93 +10,30 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import secrets
+import queue
 import socket
 import threading
-import time
-import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import asterisk.manager
 from asterisk.manager import ManagerException, ManagerMsg, ManagerSocketException
 
 from evolvex_api import config
+from evolvex_api.backends import ami_messages
+from evolvex_api.backends.ami_messages import Call, Headers
 from evolvex_api.backends.ami_status import SharedRun, Snapshot
-from evolvex_api.backends.failures import OutcomeUnknown, PbxRejected, PbxUnavailable
+from evolvex_api.backends.failures import OutcomeUnknown, PbxUnavailable
 
 log = logging.getLogger(__name__)
 
 _RECEIVE = 256 * 1024
-_LARGEST_MESSAGE = 4 << 20
-_END = b"\r\n\r\n"
-# AMI takes 1024 bytes a line (main/manager.c, struct mansession: inbuf).
-MAX_LINE = 1000
+# Some 60,000 channels; what is more than this is no answer of a PBX.
+_LARGEST_ANSWER = 64 << 20
 _CALLS = "call"
 _NO_EVENTS = "off"
-# Asterisk's own ids end in a 32-bit counter, so none can be like one of ours; with `;2` behind it,
-# for a Local channel's other half, it still fits the CDR's varchar(32).
-_FIRST_OWN_NUMBER = 1 << 32
-_OWN_NUMBERS = 1 << 48
-
-_REASONS = {
-    "0": "The call failed.",
-    "1": "The called side hung up.",
-    "3": "No answer.",
-    "4": "Answered.",
-    "5": "Busy.",
-    "8": "Congestion, or the channel is not available.",
-}
-
-Headers = Sequence[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class Call:
-    """A call to be made: `channel` is dialled first, then led to context, exten and priority.
-
-    `timeout` in seconds; texts as checked by the API. `uniqueid` will be the first leg's.
-    """
-
-    channel: str
-    context: str
-    exten: str
-    priority: str
-    timeout: int
-    callerid: str | None = None
-    variables: Sequence[tuple[str, str]] = ()
-    account: str | None = None
-    codecs: str | None = None
-    early_media: bool = False
-    uniqueid: str = field(
-        default_factory=lambda: (
-            f"{int(time.time())}.{_FIRST_OWN_NUMBER + secrets.randbelow(_OWN_NUMBERS)}"
-        )
-    )
-
-    def headers(self) -> Headers:
-        """The call as headers of the action Originate."""
-        optional = [
-            ("CallerID", self.callerid),
-            ("Account", self.account),
-            ("Codecs", self.codecs),
-            ("EarlyMedia", "true" if self.early_media else None),
-        ]
-        return [
-            ("Action", "Originate"),
-            ("Channel", self.channel),
-            ("Context", self.context),
-            ("Exten", self.exten),
-            ("Priority", self.priority),
-            ("Timeout", str(self.timeout * 1000)),
-            ("ChannelId", self.uniqueid),
-            *((name, value) for name, value in optional if value is not None),
-            *(("Variable", f"{name}={value}") for name, value in self.variables),
-            # Always: a synchronous one would hold the whole session until somebody answers.
-            ("Async", "true"),
-        ]
 
 
 @dataclass(frozen=True)
@@ -107,27 +44,41 @@ class Facts:
     rights: Mapping[str, bool]
 
 
-class _Exchange:
-    """An action under way: what has come for it, and whether that is all."""
+class Conversation:
+    """An action under way: the messages that come with its ActionID."""
 
-    def __init__(self, is_last: Callable[[bytes], bool]) -> None:
-        self.messages: list[bytes] = []
-        self.ended = threading.Event()
-        self.broken = False
-        self._is_last = is_last
+    def __init__(self, session: Manager, action_id: str) -> None:
+        self.action_id = action_id
+        self._session = session
+        self._messages: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
 
-    def take(self, message: bytes) -> bool:
-        """Add a message; True when it was the last."""
-        self.messages.append(message)
-        if self._is_last(message):
-            self.ended.set()
-            return True
-        return False
+    def take(self, message: bytes | None) -> None:
+        """Hand over a message that has come; None says that the connection is gone."""
+        self._messages.put(message)
 
-    def fail(self) -> None:
-        """The connection is gone."""
-        self.broken = True
-        self.ended.set()
+    def response(self, timeout: float) -> bytes:
+        """The answer to the action, a list as a whole; a session without one is given up.
+
+        Raises ManagerSocketException when the session breaks, or `timeout` seconds pass.
+        """
+        try:
+            return self._next(timeout)
+        except queue.Empty:
+            self._session.close()
+            raise _failure("no answer in time", sent=True, timed_out=True) from None
+
+    def event(self, timeout: float) -> bytes:
+        """What the action announced for later; silence is no fault of the session."""
+        try:
+            return self._next(timeout)
+        except queue.Empty:
+            raise _failure("no event in time", sent=True, timed_out=True) from None
+
+    def _next(self, timeout: float) -> bytes:
+        message = self._messages.get(timeout=timeout)
+        if message is None:
+            raise _failure("the connection broke off", sent=True)
+        return message
 
 
 class Manager(asterisk.manager.Manager):  # type: ignore[misc]  # pyst2 has no type information
@@ -141,8 +92,9 @@ class Manager(asterisk.manager.Manager):  # type: ignore[misc]  # pyst2 has no t
     def __init__(self, timeout: float) -> None:
         super().__init__()
         self._timeout = timeout
-        self._rest = b""
-        self._exchanges: dict[str, _Exchange] = {}
+        self._owner = os.getpid()
+        self._conversations: dict[str, Conversation] = {}
+        self._framer = ami_messages.Framer(self._conversations)
         self._state = threading.Lock()
         self._writing = threading.Lock()
         self._event_lock = threading.Lock()
@@ -153,7 +105,7 @@ class Manager(asterisk.manager.Manager):  # type: ignore[misc]  # pyst2 has no t
         try:
             self._socket = socket.create_connection((host, port), self._timeout)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            greeting = self._greeting(self._socket)
+            greeting = self._greeting()
         except OSError as error:
             self.close()
             raise ManagerSocketException(error.errno or 0, str(error)) from error
@@ -171,41 +123,28 @@ class Manager(asterisk.manager.Manager):  # type: ignore[misc]  # pyst2 has no t
 
     def send_action(self, cdict: Mapping[str, str] | None = None, **kwargs: str) -> ManagerMsg:
         """Send an action and return its response; ManagerException when none comes in time."""
-        headers = {**(cdict or {}), **kwargs}
-        messages = self.exchange(list(headers.items()), _is_response, self._timeout)
-        return _as_message(messages[-1])
+        headers = list({**(cdict or {}), **kwargs}.items())
+        with self.converse(headers) as conversation:
+            message = conversation.response(self._timeout).decode("utf-8", "replace")
+        return ManagerMsg([f"{line}\r\n" for line in message.split("\r\n")])
 
-    def exchange(
-        self,
-        headers: Headers,
-        is_last: Callable[[bytes], bool],
-        timeout: float,
-        action_id: str | None = None,
-    ) -> list[bytes]:
-        """Send an action and collect all that comes with its ActionID until `is_last`.
+    @contextlib.contextmanager
+    def converse(self, headers: Headers) -> Iterator[Conversation]:
+        """Send an action and receive what comes with its ActionID, until the block ends.
 
-        Raises ManagerSocketException when the session is broken, breaks or `timeout` seconds pass;
-        in the last two cases the action may have been carried out, and `sent` of it is True. When
-        nothing at all came in time, the session is given up.
+        Raises ManagerSocketException, whose `sent` is False when Asterisk can't have the action.
         """
-        action_id = action_id or secrets.token_hex(8)
-        data = _encoded([*headers, ("ActionID", action_id)])
-        exchange = _Exchange(is_last)
+        conversation = Conversation(self, ami_messages.new_action_id())
+        data = ami_messages.encode([*headers, ("ActionID", conversation.action_id)])
         with self._state:
             if not self.connected():
                 raise _failure("not connected", sent=False)
-            self._exchanges[action_id] = exchange
+            self._conversations[conversation.action_id] = conversation
         try:
             self._write(data)
-            if not exchange.ended.wait(timeout):
-                if not exchange.messages:
-                    self.close()
-                raise _failure("no answer in time", sent=True, timed_out=True)
+            yield conversation
         finally:
-            self._exchanges.pop(action_id, None)
-        if exchange.broken:
-            raise _failure("the connection broke off", sent=True)
-        return exchange.messages
+            self._conversations.pop(conversation.action_id, None)
 
     @contextlib.contextmanager
     def call_events(self) -> Iterator[None]:
@@ -232,22 +171,24 @@ class Manager(asterisk.manager.Manager):  # type: ignore[misc]  # pyst2 has no t
         connection = self.__dict__.get("_socket")
         if connection is None:
             return
-        with contextlib.suppress(OSError):
-            connection.shutdown(socket.SHUT_RDWR)
+        if self._owner == os.getpid():  # else it is the parent's, which goes on with it
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         connection.close()
         with self._state:
-            waiting = list(self._exchanges.values())
-        for exchange in waiting:
-            exchange.fail()
+            waiting = list(self._conversations.values())
+        for conversation in waiting:
+            conversation.take(None)
 
-    def _greeting(self, connection: socket.socket) -> str:
-        while b"\r\n" not in self._rest:
-            more = connection.recv(1024)
-            if not more or len(self._rest) > 1024:
+    def _greeting(self) -> str:
+        """The first line, which comes alone: Asterisk then waits for the login."""
+        line = b""
+        while not line.endswith(b"\r\n"):
+            more = self._socket.recv(1024)
+            if not more or len(line) > 1024:
                 raise ConnectionResetError("no greeting of an Asterisk manager")
-            self._rest += more
-        line, _, self._rest = self._rest.partition(b"\r\n")
-        return line.decode("ascii", "replace")
+            line += more
+        return line.decode("ascii", "replace").strip()
 
     def _write(self, data: bytes) -> None:
         try:
@@ -260,26 +201,21 @@ class Manager(asterisk.manager.Manager):  # type: ignore[misc]  # pyst2 has no t
     def _read_on(self) -> None:
         """Read until the connection ends; the thread of a session."""
         try:
-            while self.connected():
+            while self.connected() and self._framer.size < _LARGEST_ANSWER:
                 try:
-                    more = self._socket.recv(_RECEIVE)
+                    data = self._socket.recv(_RECEIVE)
                 except TimeoutError:
                     continue
-                if not more or len(self._rest) > _LARGEST_MESSAGE:
+                if not data:
                     break
-                *messages, self._rest = (self._rest + more).split(_END)
-                for message in messages:
-                    self._dispatch(message)
-        except OSError:
-            pass  # closed by another thread, or reset: told below
+                for action_id, message in self._framer.feed(data):
+                    conversation = self._conversations.get(action_id)
+                    if conversation is not None:
+                        conversation.take(message)
+        except OSError as error:
+            log.debug("AMI connection ended: %s", error)
         finally:
             self.close()
-
-    def _dispatch(self, message: bytes) -> None:
-        action_id = _action_id(message)
-        exchange = self._exchanges.get(action_id)
-        if exchange is not None and exchange.take(message):
-            self._exchanges.pop(action_id, None)
 
 
 class Ami:
@@ -316,45 +252,48 @@ class Ami:
         is known, also Reason (AMI's number) and Channel. Raises PbxRejected with AMI's message,
         PbxUnavailable when nothing was dialled, OutcomeUnknown when that can't be known.
         """
-        action_id = secrets.token_hex(8)
-        timeout = self._settings.timeout + (call.timeout if wait else 0)
         with contextlib.ExitStack() as events:
             manager: Manager = self._retried(
                 (lambda manager: _with_call_events(manager, events)) if wait else _itself
             )
             try:
-                messages = manager.exchange(
-                    call.headers(), _is_outcome if wait else _is_response, timeout, action_id
-                )
+                return self._dial(manager, call, wait)
             except ManagerException as error:
                 if not getattr(error, "sent", False):
                     raise _unavailable(error) from error
                 raise OutcomeUnknown(
-                    "The connection to the PBX was lost after the call was sent to it.",
-                    call.uniqueid,
+                    "The PBX fell silent after the call was sent to it.", call.uniqueid
                 ) from error
-        return _outcome(_as_message(messages[-1]), action_id, call.uniqueid)
+
+    def _dial(self, manager: Manager, call: Call, wait: bool) -> dict[str, str]:
+        timeout = self._settings.timeout
+        with manager.converse(call.headers()) as conversation:
+            message = conversation.response(timeout)
+            if wait and not ami_messages.is_error(message):
+                message = conversation.event(call.timeout + timeout)
+            return ami_messages.outcome(message, conversation.action_id, call.uniqueid)
 
     def _status(self) -> Snapshot:
-        headers = [("Action", "Status"), ("AllVariables", "true")]
-        messages = self._retried(
-            lambda manager: manager.exchange(headers, _is_status_end, self._settings.timeout)
-        )
-        if messages[-1].startswith(b"Response: Error"):
-            raise PbxUnavailable("The PBX refuses to tell its channels.") from PbxRejected(
-                _as_message(messages[-1]).get_header("Message", "")
-            )
-        return Snapshot([m for m in messages if m.startswith(b"Event: Status\r\n")])
+        answer: bytes = self._retried(self._ask_status)
+        if ami_messages.is_error(answer):
+            log.error("AMI refuses Status: %s", ami_messages.fields(answer).get("Message"))
+            raise PbxUnavailable("The PBX refuses to tell its channels.")
+        return Snapshot(answer)
+
+    def _ask_status(self, manager: Manager) -> bytes:
+        with manager.converse([("Action", "Status"), ("AllVariables", "true")]) as conversation:
+            return conversation.response(self._settings.timeout)
 
     def _retried(self, ask: Callable[[Manager], Any]) -> Any:
         """Ask something that changes nothing; once more when the connection proves broken."""
         try:
+            manager = self._session()
             try:
-                return ask(self._session())
+                return ask(manager)
             except ManagerException as error:
                 if getattr(error, "timed_out", False):
                     raise
-                return ask(self._session())
+            return ask(self._session())
         except ManagerException as error:
             raise _unavailable(error) from error
 
@@ -374,21 +313,21 @@ class Ami:
 
     def _connect(self, attempt: Future[Manager]) -> None:
         manager = Manager(self._settings.timeout)
-        failure: PbxUnavailable | None = None
+        failure: Exception | None = None
         try:
             manager.connect(self._settings.host, self._settings.port)
             manager.login(self._settings.username, self._settings.secret)
-        except ManagerException as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is, others wait to be told
             manager.close()
-            failure = _unavailable(error)
-            failure.__cause__ = error
+            log.warning("no AMI session: %s", error)
+            failure = error
         with self._lock:
             self._attempt = None
-            self._manager = manager if failure is None else None
-        if failure is None:
-            attempt.set_result(manager)
-        else:
+            self._manager = None if failure else manager
+        if failure:
             attempt.set_exception(failure)
+        else:
+            attempt.set_result(manager)
 
 
 def _itself(manager: Manager) -> Manager:
@@ -431,58 +370,3 @@ def _unavailable(error: ManagerException) -> PbxUnavailable:
     if isinstance(error, asterisk.manager.ManagerAuthException):
         return PbxUnavailable("The PBX refuses the service's login.")
     return PbxUnavailable("The PBX does not answer.")
-
-
-def _encoded(headers: Headers) -> bytes:
-    """An action as bytes; ValueError for what could pass for a header of its own."""
-    for name, value in headers:
-        if any(unicodedata.category(character) == "Cc" for character in value):
-            raise ValueError(f"a control character in {name}")
-    lines = [f"{name}: {value}".encode() for name, value in headers]
-    if any(len(line) > MAX_LINE for line in lines):
-        raise ValueError("a line is longer than AMI takes")
-    return b"\r\n".join(lines) + _END
-
-
-def _action_id(message: bytes) -> str:
-    """The ActionID of a message: in a Status the last line, after all that others may have set."""
-    find = message.rfind if message.startswith(b"Event: Status\r\n") else message.find
-    start = find(b"\r\nActionID: ")
-    if start < 0:
-        return ""
-    return message[start + 12 :].partition(b"\r\n")[0].decode("ascii", "replace")
-
-
-def _is_response(message: bytes) -> bool:
-    return message.startswith(b"Response: ")
-
-
-def _is_status_end(message: bytes) -> bool:
-    return message.startswith((b"Event: StatusComplete\r\n", b"Response: Error"))
-
-
-def _is_outcome(message: bytes) -> bool:
-    return message.startswith((b"Event: OriginateResponse\r\n", b"Response: Error"))
-
-
-def _as_message(message: bytes) -> ManagerMsg:
-    lines = message.decode("utf-8", "replace").split("\r\n")
-    # A ChanVariable header would be the end of pyst2's parser on Python 3.
-    return ManagerMsg([f"{line}\r\n" for line in lines if not line.startswith("ChanVariable")])
-
-
-def _outcome(message: ManagerMsg, action_id: str, uniqueid: str) -> dict[str, str]:
-    response = message.get_header("Response")
-    if response == "Error":
-        raise PbxRejected(message.get_header("Message", "The PBX refuses the call."))
-    answer = {
-        "Response": response,
-        "Message": message.get_header("Message", ""),
-        "ActionID": action_id,
-        "Uniqueid": uniqueid,
-    }
-    if message.has_header("Reason"):
-        reason = message.get_header("Reason")
-        answer["Message"] = _REASONS.get(reason, _REASONS["0"])
-        answer |= {"Reason": reason, "Channel": message.get_header("Channel", "")}
-    return answer

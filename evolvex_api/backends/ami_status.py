@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from evolvex_api.access import Fence
+from evolvex_api.backends.failures import PbxUnavailable
 
 Channel = Mapping[str, str]
 
-_VARIABLE = "Variable: "
-_ACTION_ID = "ActionID: "
+_VARIABLE = "\r\nVariable: "
+_EVENT = "Event: Status\r\n"
+# What the fence rests on: who sees a channel, and which call it belongs to.
+_TRUSTED = ("\r\nContext: ", "\r\nUniqueid: ", "\r\nLinkedid: ")
 # Parameter of the API → header of the event.
 FILTERS = {
     "calleridnum": "CallerIDNum",
@@ -31,9 +34,9 @@ class Snapshot:
     Texts are made when first asked for, and kept: many requests want the same.
     """
 
-    def __init__(self, messages: Sequence[bytes]) -> None:
-        """Given the Status events as they came."""
-        self.channels: Sequence[Channel] = [parse_channel(message) for message in messages]
+    def __init__(self, answer: bytes) -> None:
+        """Given AMI's whole answer, from its Response to its StatusComplete."""
+        self.channels: Sequence[Channel] = list(parse_channels(answer))
         self._texts: Sequence[str] = ()
         self._answers: dict[object, bytes] = {}
         self._making = threading.Lock()
@@ -71,37 +74,41 @@ class Snapshot:
         return ('{"data": [' + ", ".join(texts) + "]}").encode()
 
 
-def parse_channel(message: bytes) -> Channel:
-    """One Status event as an object of strings.
+def parse_channels(answer: bytes) -> Iterator[Channel]:
+    """The Status events of AMI's answer, each an object of strings.
 
-    Own headers are those before the first variable: whatever a variable's value holds, even line
-    ends, it can't pass for one. A message in which an own header stands twice was tampered with;
-    it loses its Context, so that no fence lets it through.
+    Each event ends with the ActionID, which nobody can guess, so that a variable can hold empty
+    lines or whole faked events without passing for a channel, or for the end of the list.
     """
-    lines = message.decode("utf-8", "replace").split("\r\n")
-    first_variable = next((n for n, line in enumerate(lines) if line.startswith(_VARIABLE)), None)
-    own_lines = lines[:first_variable]
-    if first_variable is None and own_lines[-1].startswith(_ACTION_ID):
-        own_lines.pop()
-    own = dict(_split(line) for line in own_lines)
-    if len(own) != len(own_lines):
+    text = answer.decode("utf-8", "replace")
+    response, _, events = text.partition("\r\n\r\n")
+    action_id = response.partition("\r\nActionID: ")[2].partition("\r\n")[0]
+    for event in events.split(f"\r\nActionID: {action_id}\r\n\r\n")[:-1]:
+        if event.startswith(_EVENT):
+            yield _parse_channel(event, action_id)
+
+
+def _parse_channel(event: str, action_id: str) -> Channel:
+    """One event, without its ActionID.
+
+    Asterisk sends line ends within caller numbers, account codes and extensions too. A channel
+    that names its context or its ids more than once lies; it loses its Context, so that no fence
+    lets it through.
+    """
+    head, *variables = event.split(_VARIABLE)
+    lines = head.split("\r\n")
+    own = dict([line.partition(": ")[::2] for line in lines])
+    if len(own) != len(lines) or any(event.count(name) != 1 for name in _TRUSTED):
         own["Context"] = ""
     channel = dict(own)
-    for line in lines[len(own_lines) :]:
-        if line.startswith(_VARIABLE):
-            variable = line[len(_VARIABLE) :]
-            channel["Variable"] = variable
-            name, _, value = variable.partition("=")
-            if name not in own and name not in ("Variable", "ActionID"):
-                channel[name] = value
-    if lines[-1].startswith(_ACTION_ID):
-        channel["ActionID"] = lines[-1][len(_ACTION_ID) :]
+    if variables:
+        channel["Variable"] = variables[-1]
+    for variable in variables:
+        name, _, value = variable.partition("=")
+        if name not in own and name not in ("Variable", "ActionID"):
+            channel[name] = value
+    channel["ActionID"] = action_id
     return channel
-
-
-def _split(line: str) -> tuple[str, str]:
-    name, _, value = line.partition(":")
-    return name, value.removeprefix(" ")
 
 
 def _passes(channel: Channel, fence: Fence, filters: Mapping[str, str]) -> bool:
@@ -114,7 +121,8 @@ class SharedRun:
     """Lets callers at the same time share one run of a function that started after they came.
 
     A caller joins the next run, never one that is under way: what that one brings may be older
-    than the caller's request.
+    than the caller's request. Only when that one finds no PBX, those who wait for the next are told
+    the same: they have waited long enough, and a dead PBX need not be asked again at once.
     """
 
     def __init__(self, run: Callable[[], Snapshot]) -> None:
@@ -133,10 +141,7 @@ class SharedRun:
                 self._running, self._next = True, None
         if not batch.done:
             self._lead(batch)
-        if batch.failure is not None:
-            raise batch.failure
-        assert batch.snapshot is not None  # noqa: S101  # done, and without a failure
-        return batch.snapshot
+        return batch.outcome()
 
     def _lead(self, batch: _Batch) -> None:
         try:
@@ -147,6 +152,9 @@ class SharedRun:
             with self._changed:
                 batch.done = True
                 self._running = False
+                if isinstance(batch.failure, PbxUnavailable) and self._next is not None:
+                    self._next.failure, self._next.done = batch.failure, True
+                    self._next = None
                 self._changed.notify_all()
 
 
@@ -156,3 +164,10 @@ class _Batch:
     done = False
     snapshot: Snapshot | None = None
     failure: Exception | None = None
+
+    def outcome(self) -> Snapshot:
+        """What the run brought, once it is done."""
+        if self.failure is not None:
+            raise self.failure
+        assert self.snapshot is not None  # noqa: S101  # done, and without a failure
+        return self.snapshot
