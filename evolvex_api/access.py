@@ -278,6 +278,8 @@ def _read_all(
 def _files(directory: Path, problems: list[str]) -> list[Path]:
     try:
         return sorted(path for path in directory.iterdir() if path.suffix == ".conf")
+    except FileNotFoundError:
+        return []  # the command line makes it with the first user
     except OSError as error:
         problems.append(f"{directory}: cannot be listed: {error.strerror}")
         return []
