@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from tests.integration import contract
 from tests.lab import packages
 from tests.lab.asterisk import Asterisk
 from tests.lab.mariadb import MariaDB
@@ -60,6 +61,7 @@ def make_pbx(asterisk: Asterisk, database: MariaDB, service: Service) -> Pbx:
     contexts = {"all": ["*"], "sales": ["outgoing", "answer"], "other": ["incoming"], "nobody": []}
     groups = {name: service.add_group(name, granted) for name, granted in contexts.items()}
     keys = {name: service.add_user(name, group) for name, group in groups.items()}
+    service.on_answer = contract.assert_conforms
     keys["disabled"] = service.add_user("disabled", groups["all"], enabled=False)
     return Pbx(asterisk, database, service.start(), groups, keys)
 

@@ -6,6 +6,7 @@ import json
 import time
 
 import pytest
+from openapi_spec_validator import validate
 
 from tests.integration.conftest import Pbx
 from tests.lab.server import wait_until
@@ -152,3 +153,7 @@ def test_openapi_is_served_at_both_prefixes(pbx: Pbx) -> None:
         document = pbx.service.request("GET", f"{prefix}/openapi.json").json
         assert document["openapi"].startswith("3.1")
         assert document["servers"] == [{"url": prefix}]
+
+
+def test_openapi_is_valid(pbx: Pbx) -> None:
+    validate(pbx.service.get("openapi.json").json)

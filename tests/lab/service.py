@@ -5,7 +5,7 @@ import http.client
 import json
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class Service(Server):
     """`evolvex-api serve` for a lab's Asterisk and MariaDB.
 
     `options` override the configuration: {"ami": {"timeout": "2"}}. `port` 0 takes a free one.
+    `on_answer` is given method, target and answer of every request.
     """
 
     name = "service"
@@ -75,6 +76,7 @@ class Service(Server):
         self._database = database
         self._schema = schema
         self._options = options or {}
+        self.on_answer: Callable[[str, str, Answer], None] = lambda *_: None
 
     def add_group(self, name: str, contexts: Sequence[str]) -> str:
         """Make a group that may use these contexts; returns its uuid."""
@@ -122,9 +124,11 @@ class Service(Server):
         try:
             connection.request(method, target, body, sent)
             response = connection.getresponse()
-            return Answer(response.status, response.headers, response.read())
+            answer = Answer(response.status, response.headers, response.read())
         finally:
             connection.close()
+        self.on_answer(method, target, answer)
+        return answer
 
     def get(self, path: str, key: str | None = None, **params: object) -> Answer:
         """GET a method with parameters; a trailing underscore of a name (`async_`) is dropped."""
