@@ -24,7 +24,7 @@ def test_service_goes_on_over_a_dist_upgrade(package: Path, suite: str) -> None:
         before = host.run("python3 --version")
         host.run(
             "apt-get -qq -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold"
-            " -o Dpkg::Use-Pty=0 dist-upgrade --yes",
+            " -o Dpkg::Use-Pty=0 dist-upgrade --yes --no-install-recommends",
             timeout=600,
         )
         assert host.run(". /etc/os-release; echo $VERSION_CODENAME") == suite
