@@ -32,9 +32,8 @@ class Pbx:
     def originate(self, key: str = "all", **params: object) -> str:
         """Make a call by click-to-call, not waiting for its outcome; returns its Uniqueid."""
         asked = {"channel": "Local/110@answer", "context": "outgoing", "exten": "120"}
-        answer = self.service.get(
-            "originate", self.keys[key], **{**asked, "priority": 1, "async": "true", **params}
-        )
+        call: dict[str, object] = {**asked, "priority": 1, "async": "true", **params}
+        answer = self.service.request("GET", "originate", self.keys[key], params=call)
         return str(answer.data["Uniqueid"])
 
     def wait_recorded(self, uniqueid: str, size: int = 1000, extension: str = "wav") -> None:
@@ -49,7 +48,7 @@ class Pbx:
 
     def recorded_call(self, **params: object) -> str:
         """A finished call with a recording of about two seconds, in the call log."""
-        uniqueid = self.originate(exten="5551000", **params)
+        uniqueid = self.originate("all", exten="5551000", **params)
         self.wait_recorded(uniqueid, extension=str(params.get("format", "wav")))
         self.asterisk.hang_up_all()
         self.wait_rows(uniqueid, 3)

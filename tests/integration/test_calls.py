@@ -152,8 +152,13 @@ def test_head_checks_but_never_dials(pbx: Pbx) -> None:
 
 
 def test_further_parameters_reach_the_channel(pbx: Pbx) -> None:
-    more = {"account": "acc1", "codecs": "alaw,ulaw", "early_media": "true", "timeout": 5}
-    data = originate(pbx, **more)
+    more: dict[str, object] = {
+        "account": "acc1",
+        "codecs": "alaw,ulaw",
+        "early_media": "true",
+        "timeout": 5,
+    }
+    data = originate(pbx, "all", **more)
     legs = pbx.service.get("status", pbx.keys["all"]).data
     assert {"acc1"} == {leg["AccountCode"] for leg in legs if leg["Uniqueid"] == data["Uniqueid"]}
 

@@ -39,7 +39,7 @@ def duration(audio: bytes, tmp_path: Path) -> float:
     command = ["ffmpeg", "-v", "error", "-y", "-i", str(path), str(decoded)]
     subprocess.run(command, check=True)
     with wave.open(str(decoded)) as file:
-        return file.getnframes() / file.getframerate()
+        return float(file.getnframes() / file.getframerate())
 
 
 def write_tone(path: Path, seconds: float, *form: str) -> None:

@@ -49,7 +49,7 @@ def test_add_prints_the_key_alone_and_stores_only_its_hash(cli: Cli) -> None:
     user = cli.book().user_of(key)
     assert user is not None
     assert (user.name, user.description, user.enabled) == ("crm", "Битрикс24", True)
-    assert cli.book().group_of(user).fence.contexts == {"outgoing"}
+    assert cli.book().group_of(user).fence.contexts == frozenset({"outgoing"})
     file = cli.config.parent / "users.d" / "crm.conf"
     assert key not in file.read_text(encoding="utf-8")
     assert file.stat().st_mode & 0o777 == 0o640
