@@ -13,9 +13,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import gunicorn
 import gunicorn.util
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
+from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from evolvex_api import config as configuration
 from evolvex_api.app import create_app
@@ -73,7 +75,7 @@ def settings(config: Config) -> dict[str, Any]:
         "bind": config.server.bind,
         "workers": config.server.workers,
         "threads": config.server.threads,
-        "worker_class": "gthread",
+        "worker_class": worker_class(),
         # The workers share the memory of what is loaded once; nothing connects before a request.
         "preload_app": True,
         "worker_tmp_dir": next((d for d in ("/run", "/dev/shm") if _writable(d)), None),  # noqa: S108
@@ -86,6 +88,28 @@ def settings(config: Config) -> dict[str, Any]:
         # A socket for commands, new in gunicorn 25: systemd's signals suffice.
         "control_socket_disable": True,
     }
+
+
+def worker_class() -> Any:
+    """gunicorn's threaded worker, or PatientWorker for the gunicorn that needs it."""
+    return PatientWorker if 21 <= gunicorn.version_info[0] <= 23 else "gthread"
+
+
+class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type information
+    """A threaded worker that answers every connection it has accepted, also when told to end.
+
+    gunicorn 21 to 23 let a new connection wait for its first byte outside the threads, and close
+    it without an answer when the worker ends in that moment: a 502 at each reload.
+    """
+
+    def accept(self, server: Any, listener: socket.socket) -> None:
+        """Take a connection and give it to a thread at once; called by gunicorn."""
+        try:
+            sock, client = listener.accept()
+        except (BlockingIOError, ConnectionAbortedError):
+            return  # Another worker took it, or the client left.
+        self.nr_conns += 1
+        self.enqueue_req(TConn(self.cfg, sock, client, server))
 
 
 def _writable(directory: str) -> bool:
