@@ -24,7 +24,7 @@ from asterisk.manager import ManagerException, ManagerMsg, ManagerSocketExceptio
 from evolvex_api import config
 from evolvex_api.backends import ami_messages
 from evolvex_api.backends.ami_messages import Call, Headers
-from evolvex_api.backends.ami_status import SharedRun, Snapshot
+from evolvex_api.backends.ami_status import SharedRun, Snapshot, Snapshots
 from evolvex_api.backends.failures import OutcomeUnknown, PbxUnavailable
 
 log = logging.getLogger(__name__)
@@ -228,6 +228,7 @@ class Ami:
         self._owner = 0
         self._attempt: Future[Manager] | None = None
         self._shared_status = SharedRun(self._status)
+        self._snapshots = Snapshots()  # used by one thread at a time, the one that runs _status
 
     def status(self) -> Snapshot:
         """The live channels, at this moment or later; PbxUnavailable.
@@ -278,7 +279,7 @@ class Ami:
         if ami_messages.is_error(answer):
             log.error("AMI refuses Status: %s", ami_messages.fields(answer).get("Message"))
             raise PbxUnavailable("The PBX refuses to tell its channels.")
-        return Snapshot(answer)
+        return self._snapshots.make(answer)
 
     def _ask_status(self, manager: Manager) -> bytes:
         with manager.converse([("Action", "Status"), ("AllVariables", "true")]) as conversation:

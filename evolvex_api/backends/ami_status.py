@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from evolvex_api.access import Fence
 from evolvex_api.backends.failures import PbxUnavailable
@@ -17,6 +18,8 @@ Channel = Mapping[str, str]
 
 _VARIABLE = "\r\nVariable: "
 _EVENT = "Event: Status\r\n"
+_SECONDS = "\r\nSeconds: "
+_SECONDS_IN_JSON = ', "Seconds": "'
 # What the fence rests on: who sees a channel, and which call it belongs to.
 _TRUSTED = ("\r\nContext: ", "\r\nUniqueid: ", "\r\nLinkedid: ")
 # Parameter of the API → header of the event.
@@ -28,67 +31,120 @@ FILTERS = {
 }
 
 
+@dataclass(frozen=True)
+class _Parsed:
+    """A channel and its JSON text around the value of Seconds, both without the ActionID."""
+
+    channel: Channel
+    before: str
+    after: str
+
+
+class Snapshots:
+    """Makes snapshots of AMI's answers; what is as it was in the last one isn't parsed again.
+
+    Polled every second, most channels differ only in their Seconds. Not safe between threads.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, bool], _Parsed] = {}
+
+    def make(self, answer: bytes) -> Snapshot:
+        """Given AMI's whole answer, from its Response to its StatusComplete.
+
+        Each event ends with the ActionID, which nobody can guess, so that a variable can hold
+        empty lines or whole faked events without passing for a channel.
+        """
+        text = answer.decode("utf-8", "replace")
+        response, _, events = text.partition("\r\n\r\n")
+        action_id = response.partition("\r\nActionID: ")[2].partition("\r\n")[0]
+        known: dict[tuple[str, bool], _Parsed] = {}
+        found: list[tuple[_Parsed, str]] = []
+        for event in events.split(f"\r\nActionID: {action_id}\r\n\r\n")[:-1]:
+            if event.startswith(_EVENT):
+                rest, seconds = _without_seconds(event)
+                key = (rest, bool(seconds))
+                parsed = known[key] = self._known.get(key) or _parse(event, seconds)
+                found.append((parsed, seconds))
+        self._known = known
+        return Snapshot(found, action_id)
+
+
 class Snapshot:
     """The live channels as they were at one moment; shared by all requests that may have it.
 
-    Texts are made when first asked for, and kept: many requests want the same.
+    Answers are made when first asked for, and kept: many requests want the same.
     """
 
-    def __init__(self, answer: bytes) -> None:
-        """Given AMI's whole answer, from its Response to its StatusComplete."""
-        self.channels: Sequence[Channel] = list(parse_channels(answer))
-        self._texts: Sequence[str] = ()
+    def __init__(self, found: Sequence[tuple[_Parsed, str]], action_id: str) -> None:
+        self._found = found
+        self._action_id = action_id
         self._answers: dict[object, bytes] = {}
         self._making = threading.Lock()
 
-    def select(self, fence: Fence, filters: Mapping[str, str]) -> Sequence[Channel]:
-        """The channels of granted contexts whose headers have exactly the filters' values."""
-        return [channel for channel in self.channels if _passes(channel, fence, filters)]
+    @property
+    def channels(self) -> Sequence[Channel]:
+        """All live channels in AMI's order, each an object of strings."""
+        return [self._channel(parsed, seconds) for parsed, seconds in self._found]
 
     def legs(self, uniqueid: str) -> Sequence[Channel]:
         """The live channels of a call, by the Uniqueid or Linkedid of any of them."""
         calls = {
-            channel.get("Linkedid")
-            for channel in self.channels
-            if uniqueid in (channel.get("Uniqueid"), channel.get("Linkedid"))
+            parsed.channel.get("Linkedid")
+            for parsed, _ in self._found
+            if uniqueid in (parsed.channel.get("Uniqueid"), parsed.channel.get("Linkedid"))
         }
-        return [channel for channel in self.channels if channel.get("Linkedid") in calls]
+        return [
+            self._channel(parsed, seconds)
+            for parsed, seconds in self._found
+            if parsed.channel.get("Linkedid") in calls
+        ]
 
     def json(self, fence: Fence, filters: Mapping[str, str]) -> bytes:
-        """`{"data": […]}` with the selected channels, as UTF-8."""
+        """`{"data": […]}` as UTF-8: channels of granted contexts that equal all the filters."""
         key = (fence, *sorted(filters.items()))
         with self._making:
             if key not in self._answers:
                 self._answers[key] = self._rendered(fence, filters)
             return self._answers[key]
 
+    def _channel(self, parsed: _Parsed, seconds: str) -> Channel:
+        own = {"Seconds": seconds} if seconds else {}
+        return {**parsed.channel, **own, "ActionID": self._action_id}
+
     def _rendered(self, fence: Fence, filters: Mapping[str, str]) -> bytes:
-        if not self._texts:
-            encode = json.JSONEncoder(ensure_ascii=False).encode
-            self._texts = [encode(channel) for channel in self.channels]
-        texts = [
-            text
-            for channel, text in zip(self.channels, self._texts, strict=True)
-            if _passes(channel, fence, filters)
-        ]
+        end = f', "ActionID": "{self._action_id}"}}'
+        shown = self._found
+        if filters or not fence.open:
+            shown = [one for one in shown if _passes(one[0].channel, fence, filters)]
+        texts = [f"{parsed.before}{seconds}{parsed.after}{end}" for parsed, seconds in shown]
         return ('{"data": [' + ", ".join(texts) + "]}").encode()
 
 
-def parse_channels(answer: bytes) -> Iterator[Channel]:
-    """The Status events of AMI's answer, each an object of strings.
+def _without_seconds(event: str) -> tuple[str, str]:
+    """An event without the value of its Seconds, and that value; "" when it is not that simple."""
+    start = event.find(_SECONDS)
+    variables = event.find(_VARIABLE)
+    if start < 0 or 0 <= variables < start or event.find(_SECONDS, start + 1) >= 0:
+        return event, ""
+    start += len(_SECONDS)
+    seconds = event[start : event.find("\r\n", start) if variables >= 0 else None]
+    if not seconds.isdecimal():
+        return event, ""
+    return event[:start] + event[start + len(seconds) :], seconds
 
-    Each event ends with the ActionID, which nobody can guess, so that a variable can hold empty
-    lines or whole faked events without passing for a channel, or for the end of the list.
-    """
-    text = answer.decode("utf-8", "replace")
-    response, _, events = text.partition("\r\n\r\n")
-    action_id = response.partition("\r\nActionID: ")[2].partition("\r\n")[0]
-    for event in events.split(f"\r\nActionID: {action_id}\r\n\r\n")[:-1]:
-        if event.startswith(_EVENT):
-            yield _parse_channel(event, action_id)
+
+def _parse(event: str, seconds: str) -> _Parsed:
+    channel = _parse_channel(event)
+    text = json.dumps(channel, ensure_ascii=False)[:-1]
+    if not seconds:
+        return _Parsed(channel, text, "")
+    # Outside of a key the text can't hold this: quotes within values are escaped.
+    before, _, after = text.partition(f"{_SECONDS_IN_JSON}{seconds}")
+    return _Parsed(channel, before + _SECONDS_IN_JSON, after)
 
 
-def _parse_channel(event: str, action_id: str) -> Channel:
+def _parse_channel(event: str) -> Channel:
     """One event, without its ActionID.
 
     Asterisk sends line ends within caller numbers, account codes and extensions too. A channel
@@ -107,7 +163,6 @@ def _parse_channel(event: str, action_id: str) -> Channel:
         name, _, value = variable.partition("=")
         if name not in own and name not in ("Variable", "ActionID"):
             channel[name] = value
-    channel["ActionID"] = action_id
     return channel
 
 
