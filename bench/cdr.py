@@ -30,15 +30,15 @@ _ROWS_A_DAY = 5000
 _SIZES = (10_000, 100_000, 1_000_000)
 _FILL = """
 INSERT INTO cdr
-SELECT 'acc', CONCAT('7495', LPAD(seq % 9973, 7, '0')), CONCAT(100 + seq % 90), 'incoming',
-  CONCAT('"Иван ', seq, '" <7495', LPAD(seq % 9973, 7, '0'), '>'),
-  CONCAT('PJSIP/trunk-', LPAD(HEX(seq), 8, '0')), CONCAT('PJSIP/', 100 + seq % 90, '-0000ab12'),
-  'Dial', CONCAT('PJSIP/', 100 + seq % 90, ',60,tT'),
+SELECT 'acc', CONCAT('7495', LPAD(seq %% 9973, 7, '0')), CONCAT(100 + seq %% 90), 'incoming',
+  CONCAT('"Иван ', seq, '" <7495', LPAD(seq %% 9973, 7, '0'), '>'),
+  CONCAT('PJSIP/trunk-', LPAD(HEX(seq), 8, '0')), CONCAT('PJSIP/', 100 + seq %% 90, '-0000ab12'),
+  'Dial', CONCAT('PJSIP/', 100 + seq %% 90, ',60,tT'),
   @at := '2024-01-01' + INTERVAL FLOOR((seq - 1) * 86400 / 5000) SECOND,
-  IF(seq % 4, @at + INTERVAL 7 SECOND, NULL), @at + INTERVAL 90 SECOND, 90, IF(seq % 4, 83, 0),
-  IF(seq % 4, 'ANSWERED', 'NO ANSWER'), 'DOCUMENTATION', '',
+  IF(seq %% 4, @at + INTERVAL 7 SECOND, NULL), @at + INTERVAL 90 SECOND, 90, IF(seq %% 4, 83, 0),
+  IF(seq %% 4, 'ANSWERED', 'NO ANSWER'), 'DOCUMENTATION', '',
   CONCAT(1704067200 + seq, '.', seq), CONCAT(1704067200 + seq, '.', seq), '', seq,
-  CONCAT('7495', LPAD(seq % 9973, 7, '0')), CONCAT(100 + seq % 90), 'incoming',
+  CONCAT('7495', LPAD(seq %% 9973, 7, '0')), CONCAT(100 + seq %% 90), 'incoming',
   '4c343af6-0000-4000-8000-5f3759df0001'
 FROM seq_%d_to_%d
 """
