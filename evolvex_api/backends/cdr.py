@@ -240,8 +240,7 @@ class RawRows:
         cursor: Any = connection.cursor(SSCursor)
         cursor.execute(sql, arguments)
         cursor._result.unbuffered_active = False
-        file: Any = connection
-        self._read: Callable[[int], bytes] = file._rfile.read1
+        self._connection: Any = connection
 
     def __iter__(self) -> Iterator[list[bytes]]:
         """Batches of rows of about 64 KiB; the first as soon as anything is there.
@@ -251,7 +250,8 @@ class RawRows:
         rows: list[bytes] = []
         size, enough, rest, ended = 0, 1, b"", False
         while not ended:
-            more = self._read(_CHUNK)
+            # The file is not kept: PyMySQL 1.0 leaves it to the last reference to close the socket.
+            more = self._connection._rfile.read1(_CHUNK)
             if not more:
                 raise ConnectionResetError("the database closed the connection in mid-answer")
             size += len(more)
