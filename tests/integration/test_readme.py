@@ -1,7 +1,8 @@
-"""Every curl line of README.md, as it stands there, against the running service."""
+"""Every curl line of the documents, as it stands there, and their PHP, on the running service."""
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 from pathlib import Path
@@ -9,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.integration.conftest import Pbx
+from tests.lab import packages
 
-README = Path(__file__).parents[2] / "README.md"
+_ROOT = Path(__file__).parents[2]
+README = (_ROOT / "README.md").read_text(encoding="utf-8")
+RUSSIAN = (_ROOT / "docs" / "api.ru.md").read_text(encoding="utf-8")
 LINES = [
     line
-    for block in re.findall(r"```sh\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    for block in re.findall(r"```sh\n(.*?)```", README + RUSSIAN, re.DOTALL)
     for line in block.splitlines()
     if line.startswith("curl ")
 ]
@@ -54,5 +58,21 @@ def test_pasted_lines_work(pbx: Pbx, recorded: str, line: str, tmp_path: Path) -
     if output:
         head = (tmp_path / output[1]).read_bytes()[:4]
         assert head == b"RIFF" if output[1].endswith("wav") else head[:2] == b"\xff\xe3"
+    elif " -I " in line:
+        assert done.stdout.startswith("HTTP/1.1 200")
     else:
         assert done.stdout.startswith(('{"data":', '{"openapi":'))
+
+
+def test_the_php_example_calls_and_reads_the_call_log(pbx: Pbx, tmp_path: Path) -> None:
+    packages.ensure(*packages.PHP)
+    examples = re.findall(r"```php\n(.*?)```", RUSSIAN, re.DOTALL)
+    example = next(text for text in examples if "function evolvex" in text)
+    script = tmp_path / "example.php"
+    setting = f'$base = "{pbx.service.url}"; $key = "{pbx.keys["all"]}";'
+    script.write_text(f"<?php {setting}\n{example}\necho json_encode([$call, is_array($rows)]);")
+    done = subprocess.run(["php", str(script)], capture_output=True, text=True, check=False)
+    call, has_rows = json.loads(done.stdout)
+    assert call["Response"] == "Success"
+    assert call["Uniqueid"]
+    assert has_rows
