@@ -356,7 +356,7 @@ def _ask_facts(manager: Manager) -> Facts:
     manager.send_action({"Action": "Events", "EventMask": _NO_EVENTS})
     # "Events: Off" is the answer to a mask of which the user may read nothing.
     rights["call (events)"] = events.get_header("Events", "").lower() == "on"
-    return Facts(f"Asterisk Call Manager {manager.version.strip()}", rights)
+    return Facts(f"{manager.title} {manager.version}", rights)
 
 
 def _failure(text: str, *, sent: bool, timed_out: bool = False) -> ManagerSocketException:

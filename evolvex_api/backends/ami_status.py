@@ -148,14 +148,14 @@ def _parse_channel(event: str) -> Channel:
     """One event, without its ActionID.
 
     Asterisk sends line ends within caller numbers, account codes and extensions too. A channel
-    that names its context or its ids more than once lies; it loses its Context, so that no fence
-    lets it through.
+    that names its context or its ids more than once lies; it loses them, so that no fence lets it
+    through, and nobody gets at another call by it.
     """
     head, *variables = event.split(_VARIABLE)
     lines = head.split("\r\n")
     own = dict([line.partition(": ")[::2] for line in lines])
     if len(own) != len(lines) or any(event.count(name) != 1 for name in _TRUSTED):
-        own["Context"] = ""
+        own |= dict.fromkeys(("Context", "Uniqueid", "Linkedid"), "")
     channel = dict(own)
     if variables:
         channel["Variable"] = variables[-1]
