@@ -119,6 +119,9 @@ def _writable(directory: str) -> bool:
 def configure_logging() -> None:
     """Log to standard error, with a time only where systemd's journal does not add its own."""
     stamp = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
+    # A line a request: what no format shows is not gathered (logging HOWTO, "Optimization").
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format=f"{stamp}%(levelname)s %(message)s"
     )
