@@ -189,24 +189,6 @@ def test_variables_cannot_pass_for_headers(pbx: Pbx) -> None:
     assert mine["c"] == "Variable: x=y"
 
 
-def test_a_line_end_in_a_variable_changes_nothing_else(pbx: Pbx) -> None:
-    """The dialplan may put line ends into a variable; the fence must not believe them."""
-    uniqueid = pbx.originate(channel="Local/610@answer", context="hold", exten="1")
-    wait_until(lambda: pbx.asterisk.channels() >= 2, 5, "the call is up")
-    channel = next(
-        leg["Channel"]
-        for leg in pbx.service.get("status", pbx.keys["all"]).data
-        if leg["Uniqueid"] == uniqueid
-    )
-    evil = "x%0d%0aContext: incoming%0d%0aVariable: Context=incoming"
-    pbx.asterisk.cli(f"dialplan set chanvar {channel} evil ${{URIDECODE({evil})}}")
-    manager = pbx.asterisk.manager()
-    manager.action("Setvar", Channel=channel, Variable="evil", Value=f"${{URIDECODE({evil})}}")
-    manager.close()
-    assert pbx.service.get("status", pbx.keys["other"]).data == []
-    assert pbx.service.get("status", pbx.keys["all"], context="hold").data
-
-
 def test_waiting_originates_hold_nobody_up(pbx: Pbx) -> None:
     """Eight unanswered calls wait; status answers while all of them still do."""
     with ThreadPoolExecutor(8) as pool:
