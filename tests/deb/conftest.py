@@ -10,6 +10,13 @@ from tests.deb.container import ROOT
 
 SUITES = os.environ.get("SUITES", "bookworm trixie").split()
 
+# FreePBX 17 runs on Debian 12; the upgrade to Debian 13 is Debian 13's part.
+collect_ignore = [
+    name
+    for name, suite in (("test_freepbx.py", "bookworm"), ("test_dist_upgrade.py", "trixie"))
+    if suite not in SUITES
+]
+
 
 @pytest.fixture(scope="session")
 def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
