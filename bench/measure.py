@@ -125,13 +125,13 @@ class Client:
 
 
 def per_second(
-    url: str, key: str = "", clients: int = CLIENTS, duration: float = 3
+    url: str, key: str = "", clients: int = CLIENTS, duration: int = 3
 ) -> Callable[[], float]:
     """A measure: requests/s of clients that ask without a pause, by wrk."""
 
     def measure() -> float:
         headers = ["-H", f"X-API-Key: {key}"] if key else []
-        command = ["wrk", "-t1", f"-c{clients}", f"-d{duration:g}s", *headers, url]
+        command = ["wrk", "-t1", f"-c{clients}", f"-d{duration}s", *headers, url]
         said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         found = re.search(r"Requests/sec:\s+([\d.]+)", said)
         if not found or "Non-2xx" in said:

@@ -51,10 +51,13 @@ def _beside_stalled(stand: Stand) -> Row:
     uniqueid, _ = stand.recording(60)
     with Client(stand.nginx.port, stand.key) as client, contextlib.ExitStack() as stalled:
         path = stand.path("check")
+        _median(client, path)  # every worker has answered once
         alone = _median(client, path)
         for _ in range(_STALLED):
             stalled.enter_context(_stalled(stand, uniqueid))
+        stand.wait_encoded()
         beside = _median(client, path)
+    stand.settle()
     what = f"check behind nginx, beside {_STALLED} listeners that read nothing; alone"
     return at_most(what, "ms", beside, alone, 2)
 

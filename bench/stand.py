@@ -108,15 +108,20 @@ class Stand:
         return uniqueid, path
 
     def wait_encoded(self) -> None:
-        """Return when the service encodes nothing any more."""
-        wait_until(lambda: not any(self.service.cache.glob("*.part")), 60, "no encoder at work")
+        """Return when no service encodes anything any more."""
+        caches = self._caches()
+        wait_until(lambda: not any(any(c.glob("*.part")) for c in caches), 60, "encoders at rest")
 
     def settle(self) -> None:
         """Wait until nothing is encoded any more, and drop what was."""
         self.wait_encoded()
-        for folder, pattern in (self.asterisk.monitor, "bench-*"), (self.service.cache, "*.mp3"):
-            for path in folder.glob(pattern):
+        for folder in (self.asterisk.monitor, *self._caches()):
+            for path in (*folder.glob("bench-*"), *folder.glob("*.mp3")):
                 path.unlink()
+
+    def _caches(self) -> list[Path]:
+        behind = [self.behind.cache] if "behind" in self.__dict__ else []
+        return [self.service.cache, *behind]
 
     def _sample(self, minutes: int) -> Path:
         """Sound like speech, 8 kHz mono: noise of a voice's band in syllables and pauses."""
