@@ -19,7 +19,8 @@ Channel = Mapping[str, str]
 _VARIABLE = "\r\nVariable: "
 _EVENT = "Event: Status\r\n"
 _SECONDS = "\r\nSeconds: "
-_SECONDS_IN_JSON = ', "Seconds": "'
+_SECONDS_IN_JSON = ',"Seconds":"'
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 # What the fence rests on: who sees a channel, and which call it belongs to.
 _TRUSTED = ("\r\nContext: ", "\r\nUniqueid: ", "\r\nLinkedid: ")
 # Parameter of the API → header of the event.
@@ -33,11 +34,15 @@ FILTERS = {
 
 @dataclass(frozen=True)
 class _Parsed:
-    """A channel and its JSON text around the value of Seconds, both without the ActionID."""
+    """A channel and its JSON text around the value of Seconds, both without the ActionID.
+
+    Where that value can't be told for sure, it is in `before`, and `is_reusable` False.
+    """
 
     channel: Channel
     before: str
     after: str
+    is_reusable: bool
 
 
 class Snapshots:
@@ -47,7 +52,7 @@ class Snapshots:
     """
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, bool], _Parsed] = {}
+        self._known: dict[tuple[str, str], _Parsed] = {}
 
     def make(self, answer: bytes) -> Snapshot:
         """Given AMI's whole answer, from its Response to its StatusComplete.
@@ -58,14 +63,20 @@ class Snapshots:
         text = answer.decode("utf-8", "replace")
         response, _, events = text.partition("\r\n\r\n")
         action_id = response.partition("\r\nActionID: ")[2].partition("\r\n")[0]
-        known: dict[tuple[str, bool], _Parsed] = {}
+        known: dict[tuple[str, str], _Parsed] = {}
         found: list[tuple[_Parsed, str]] = []
         for event in events.split(f"\r\nActionID: {action_id}\r\n\r\n")[:-1]:
-            if event.startswith(_EVENT):
-                rest, seconds = _without_seconds(event)
-                key = (rest, bool(seconds))
-                parsed = known[key] = self._known.get(key) or _parse(event, seconds)
-                found.append((parsed, seconds))
+            head, _, rest = event.partition(_SECONDS)
+            seconds, _, tail = rest.partition("\r\n")
+            key = (head, tail)
+            parsed = self._known.get(key) if seconds.isdecimal() else None
+            if parsed is None:
+                if not event.startswith(_EVENT):
+                    continue
+                parsed = _parse(event, seconds)
+            if parsed.is_reusable:
+                known[key] = parsed
+            found.append((parsed, seconds if parsed.is_reusable else ""))
         self._known = known
         return Snapshot(found, action_id)
 
@@ -101,7 +112,7 @@ class Snapshot:
         ]
 
     def json(self, fence: Fence, filters: Mapping[str, str]) -> bytes:
-        """`{"data": […]}` as UTF-8: channels of granted contexts that equal all the filters."""
+        """`{"data":[…]}` as UTF-8: channels of granted contexts that equal all the filters."""
         key = (fence, *sorted(filters.items()))
         with self._making:
             if key not in self._answers:
@@ -113,35 +124,23 @@ class Snapshot:
         return {**parsed.channel, **own, "ActionID": self._action_id}
 
     def _rendered(self, fence: Fence, filters: Mapping[str, str]) -> bytes:
-        end = f', "ActionID": "{self._action_id}"}}'
+        end = f',"ActionID":"{self._action_id}"}}'
         shown = self._found
         if filters or not fence.open:
             shown = [one for one in shown if _passes(one[0].channel, fence, filters)]
         texts = [f"{parsed.before}{seconds}{parsed.after}{end}" for parsed, seconds in shown]
-        return ('{"data": [' + ", ".join(texts) + "]}").encode()
-
-
-def _without_seconds(event: str) -> tuple[str, str]:
-    """An event without the value of its Seconds, and that value; "" when it is not that simple."""
-    start = event.find(_SECONDS)
-    variables = event.find(_VARIABLE)
-    if start < 0 or 0 <= variables < start or event.find(_SECONDS, start + 1) >= 0:
-        return event, ""
-    start += len(_SECONDS)
-    seconds = event[start : event.find("\r\n", start) if variables >= 0 else None]
-    if not seconds.isdecimal():
-        return event, ""
-    return event[:start] + event[start + len(seconds) :], seconds
+        return ('{"data":[' + ",".join(texts) + "]}").encode()
 
 
 def _parse(event: str, seconds: str) -> _Parsed:
     channel = _parse_channel(event)
-    text = json.dumps(channel, ensure_ascii=False)[:-1]
-    if not seconds:
-        return _Parsed(channel, text, "")
+    text = _encode(channel)[:-1]
+    is_own = _SECONDS in event.partition(_VARIABLE)[0]
+    if not (is_own and event.count(_SECONDS) == 1 and seconds.isdecimal()):
+        return _Parsed(channel, text, "", is_reusable=False)
     # Outside of a key the text can't hold this: quotes within values are escaped.
     before, _, after = text.partition(f"{_SECONDS_IN_JSON}{seconds}")
-    return _Parsed(channel, before + _SECONDS_IN_JSON, after)
+    return _Parsed(channel, before + _SECONDS_IN_JSON, after, is_reusable=True)
 
 
 def _parse_channel(event: str) -> Channel:

@@ -136,7 +136,7 @@ def test_requests_at_the_same_time_share_an_exchange(any_pbx: Pbx) -> None:
 
         def poll() -> int:
             start.wait(10)
-            return sum(ami.status().json(OPEN, {}).startswith(b'{"data": [') for _ in range(20))
+            return sum(ami.status().json(OPEN, {}).startswith(b'{"data":[') for _ in range(20))
 
         jobs = [pool.submit(poll) for _ in range(16)]
         assert sum(job.result() for job in jobs) == 320

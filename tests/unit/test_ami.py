@@ -213,7 +213,7 @@ def test_what_asterisk_refuses_is_told_in_its_words() -> None:
 
 def test_a_question_is_asked_once_more_on_a_new_connection() -> None:
     with serving(first(hang_up, NO_CHANNELS)) as server:
-        assert connected(server).status().json(Fence(None, ""), {}) == b'{"data": []}'
+        assert connected(server).status().json(Fence(None, ""), {}) == b'{"data":[]}'
         assert (server.connections, len(server.asked("Status"))) == (2, 2)
 
 

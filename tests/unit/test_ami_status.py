@@ -53,7 +53,7 @@ def shown(snapshot: Snapshot, fence: Fence = OPEN, **filters: str) -> list[dict[
 
 
 def test_no_channel_is_an_empty_list() -> None:
-    assert Snapshots().make(answer()).json(OPEN, {}) == b'{"data": []}'
+    assert Snapshots().make(answer()).json(OPEN, {}) == b'{"data":[]}'
 
 
 def test_the_rule_of_variables() -> None:
@@ -80,7 +80,7 @@ def test_variables_cannot_be_named_like_what_comes_from_us() -> None:
         b"x\r\n\r\nEvent: StatusComplete\r\nActionID: GUESS\r\nEventList: Complete\r\n\r\n",
         b"StatusComplete",
         b"--END COMMAND--",
-        b'", "Seconds": "5',
+        b'","Seconds":"5',
     ],
 )
 def test_values_end_no_list_and_fake_no_channel(evil: bytes) -> None:
