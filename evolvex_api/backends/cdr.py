@@ -6,7 +6,7 @@ Rows become JSON at the speed at which the server can send them, in three steps:
    where a quotation mark of JSON belongs and 0xFE for NULL. Neither byte occurs in UTF-8, so no
    value can forge them.
 2. `RawRows` takes many rows off the connection at a time.
-3. `_as_json` escapes and quotes a whole batch with a handful of bytes.replace().
+3. `_as_json` escapes and quotes a whole batch with a handful of calls.
 """
 
 from __future__ import annotations
@@ -67,6 +67,9 @@ _CHUNK = 64 * 1024
 _NULL = "X'FE'"
 # The cast keeps MariaDB from taking the literal for text, where 0xFE would be an error.
 _OR_NULL = "IFNULL({}, CAST(X'FE' AS BINARY))"
+_NULL_VALUE = re.compile(rb"\xff\xfe\xff")
+_QUOTED = bytes(range(255)) + b'"'  # bytes.translate: 0xFF as a quotation mark
+_CONTROLS = bytes(range(32))
 _CONTROL = re.compile(rb"[\x00-\x1f]")
 _UTF8 = {"utf8", "utf8mb3", "utf8mb4"}
 _INTEGERS = {"tinyint", "smallint", "mediumint", "int", "bigint"}
@@ -425,10 +428,14 @@ class Cdr:
 
 
 def _as_json(rows: bytes) -> bytes:
-    """Rows as `Table.export` has the server prepare them, as JSON."""
-    escaped = _CONTROL.sub(_escaped_control, rows.replace(b"\\", b"\\\\"))
-    quoted = escaped.replace(b'"', b'\\"').replace(b"\xff\xfe\xff", b"null")
-    return quoted.replace(b"\xff", b'"')
+    """Rows as `Table.export` has the server prepare them, as JSON.
+
+    Which function of bytes does which step was chosen by measuring: each sees the whole answer.
+    """
+    text = rows.replace(b"\\", b"\\\\")
+    if len(text.translate(None, _CONTROLS)) != len(text):
+        text = _CONTROL.sub(_escaped_control, text)
+    return _NULL_VALUE.sub(b"null", text.replace(b'"', b'\\"')).translate(_QUOTED)
 
 
 def _escaped_control(match: re.Match[bytes]) -> bytes:
