@@ -442,12 +442,11 @@ def _pcm_of(recording: Recording) -> _Pcm | None:
         size = status.st_size - status.st_size % 2
         return _Pcm(recording.descriptor, 0, size, rate, 1, _may_grow(recording), status)
     if recording.extension in WAV_EXTENSIONS:
-        return _pcm_in_wav(recording.descriptor, status)
+        return _pcm_in_wav(recording.descriptor, recording.wav_header, status)
     return None
 
 
-def _pcm_in_wav(descriptor: int, status: os.stat_result) -> _Pcm | None:
-    head = wav.read_header(descriptor, os.fstat(descriptor).st_size)
+def _pcm_in_wav(descriptor: int, head: wav.Header, status: os.stat_result) -> _Pcm | None:
     if not head.pcm16:
         return None
     return _Pcm(
@@ -457,7 +456,8 @@ def _pcm_in_wav(descriptor: int, status: os.stat_result) -> _Pcm | None:
 
 def _decoded_pcm(decoded: Audio, source: os.stat_result) -> _Pcm:
     """The samples of a decoded recording, which is known by the source's status."""
-    pcm = _pcm_in_wav(decoded.stream.fileno(), source)
+    descriptor = decoded.stream.fileno()
+    pcm = _pcm_in_wav(descriptor, wav.read_header(descriptor, decoded.length), source)
     if pcm is None or pcm.rate not in mp3.MPEG_RATES:
         raise UnsupportedAudio("The recording has a form that MP3 does not know.")
     return _Pcm(**pcm.__dict__ | {"live": decoded.modified is None})
@@ -467,7 +467,7 @@ def _may_grow(recording: Recording) -> bool:
     if recording.extension in ("mp3", "ogg"):
         return False
     if recording.extension in WAV_EXTENSIONS:
-        return not wav.read_header(recording.descriptor, recording.status.st_size).closed
+        return not recording.wav_header.closed
     return time.time() - recording.status.st_mtime < _STILL_GROWING
 
 
