@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import socket
 import sys
 from pathlib import Path
@@ -134,5 +135,7 @@ def write_error(sock: socket.socket, status_int: int, reason: str, mesg: str) ->
     """
     answer = problem(ApiError(status_int, "bad_request", "This is not a request that HTTP allows."))
     answer.headers["Connection"] = "close"
+    answer.headers["X-Request-ID"] = request_id = secrets.token_hex(8)
+    log.info("%s %d refused before it was a request", request_id, status_int)
     head = "".join(f"{name}: {value}\r\n" for name, value in answer.headers)
     sock.sendall(f"HTTP/1.1 {status_int} {reason}\r\n{head}\r\n".encode() + answer.get_data())

@@ -196,3 +196,4 @@ def test_what_is_no_http_is_a_problem_too(fragile: Pbx, sent: bytes) -> None:
             answer += more
     assert answer.startswith(b"HTTP/1.1 4") or answer.startswith(b"HTTP/1.1 5")
     assert b"application/problem+json" in answer
+    assert b"X-Request-ID: " in answer

@@ -1,10 +1,11 @@
 """A test lab: a real Asterisk, a real MariaDB and the service itself, up in seconds on loopback.
 
-    with Lab(asterisk=22) as lab:       # database, PBX and service, each on free ports
-        key = lab.service.add_user("crm", lab.service.add_group("sales", ["*"]))
-        lab.service.get("status", key=key)
+    with MariaDB() as database, Asterisk(22, database) as asterisk:
+        service = Service(asterisk, database)
+        key = service.add_user("crm", service.add_group("sales", ["*"]))
+        with service:
+            service.get("status", key)
 
-pbx.py        Lab: all of it together; start here
 asterisk.py   Asterisk 22 or 16 in a private mount namespace, configured from etc/asterisk/
 mariadb.py    MariaDB with the call table in both shapes, made by sql/
 service.py    the HTTP service with users and groups, and a small HTTP client
