@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.deb.conftest import build
 from tests.deb.container import ROOT, Container
+from tests.lab import packages
 
 
 def test_two_builds_are_the_same_to_the_byte(package: Path, tmp_path: Path) -> None:
@@ -42,3 +43,25 @@ def test_autopkgtest_passes(package: Path) -> None:
             timeout=300,
         )
         assert "installed-service    PASS" in said, said
+
+
+def test_piuparts_finds_nothing_left_behind(package: Path) -> None:
+    packages.ensure("piuparts")
+    tree = subprocess.run(
+        [ROOT / "packaging" / "tree", "base", "bookworm"],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    done = subprocess.run(
+        [
+            *("piuparts", "--no-eatmydata", "--keep-sources-list", f"--existing-chroot={tree}"),
+            *("--distribution=bookworm", str(package)),
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    assert "PASS: All tests." in done.stdout, done.stdout[-3000:]
