@@ -6,12 +6,14 @@ dialplan or a CDR row says.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from evolvex_api import config
@@ -56,6 +58,11 @@ class Recording:
     path: Path
     status: os.stat_result
     extension: str
+
+    @functools.cached_property
+    def wav_header(self) -> wav.Header:
+        """The header of a WAV file, read once; UnsupportedAudio when it is none."""
+        return wav.read_header(self.descriptor, self.status.st_size)
 
 
 class Recordings:
@@ -123,16 +130,17 @@ class Recordings:
             yield self._root / f"{uniqueid}.{extension}"
         for pattern in self._patterns:
             for day in _days(uniqueid) if "{DD}" in pattern else ("",):
-                yield from self._by_pattern(_filled(pattern, day, uniqueid), uniqueid)
+                yield from self._by_pattern(_filled(pattern, day, uniqueid))
 
-    def _by_pattern(self, pattern: str, uniqueid: str) -> list[Path]:
+    def _by_pattern(self, pattern: str) -> list[Path]:
         """The files of one pattern, whose folder is read once for all extensions."""
-        ends = {f"{uniqueid}.{extension}": n for n, extension in enumerate(EXTENSIONS)}
+        name = pattern.rpartition("/")[2]
         found = []
         for path in self._root.glob(pattern.replace("{ext}", "*")):
-            end = path.name[path.name.rfind(uniqueid) :]
-            if end in ends:
-                found.append((ends[end], path))
+            extension = path.name.rpartition(".")[2]
+            # The star of {ext} also took in what follows a longer id.
+            if extension in EXTENSIONS and fnmatchcase(path.name, name.replace("{ext}", extension)):
+                found.append((EXTENSIONS.index(extension), path))
         return [path for _, path in sorted(found)]
 
     def _by_row(self, row: CallRow) -> Iterator[Path]:
@@ -206,7 +214,7 @@ def _is_empty(recording: Recording) -> bool:
     if recording.extension not in WAV_EXTENSIONS:
         return recording.status.st_size == 0
     try:
-        return wav.read_header(recording.descriptor, recording.status.st_size).size == 0
+        return recording.wav_header.size == 0
     except UnsupportedAudio:
         # A header not yet written out is no audio; anything else is for the decoder to judge.
         return recording.status.st_size <= wav.HEADER_SIZE
