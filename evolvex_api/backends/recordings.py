@@ -70,6 +70,7 @@ class Recordings:
 
     def __init__(self, settings: config.Recordings) -> None:
         self._root = settings.root
+        self._real_root = os.path.realpath(settings.root)
         self._patterns = settings.patterns
 
     def find(
@@ -99,7 +100,7 @@ class Recordings:
 
     def relative_path(self, recording: Recording) -> str:
         """The recording's real path below the root, for the web server to serve it."""
-        return str(recording.path.relative_to(os.path.realpath(self._root)))
+        return str(recording.path.relative_to(self._real_root))
 
     def _candidates(
         self,
@@ -185,7 +186,7 @@ class Recordings:
         # The kernel's own word on what was opened: no race between a check and the opening.
         real = Path(f"/proc/self/fd/{descriptor}").readlink()
         status = os.fstat(descriptor)
-        if stat.S_ISREG(status.st_mode) and real.is_relative_to(os.path.realpath(self._root)):
+        if stat.S_ISREG(status.st_mode) and real.is_relative_to(self._real_root):
             return Recording(descriptor, real, status, path.suffix.removeprefix("."))
         os.close(descriptor)
         return None
