@@ -100,12 +100,13 @@ class _Call:
     def visible_to(self, caller: Caller) -> bool:
         """True when the caller's group may see a row of it or, having none yet, a live channel."""
         fence = caller.fence
-        if self.rows:
-            return any(
-                fence.allows(row.dcontext) or row.group_uuid == fence.group_uuid
-                for row in self.rows
-            )
-        return any(fence.allows(leg.get("Context")) for leg in self.legs)
+        if any(
+            fence.allows(row.dcontext) or row.group_uuid == fence.group_uuid for row in self.rows
+        ):
+            return True
+        # Asked even when rows forbid it: a PBX that is down must not tell a call from none.
+        live = any(fence.allows(leg.get("Context")) for leg in self.legs)
+        return live and not self.rows
 
 
 def _answer(recording: Recording, audio: Audio, content_type: str, filename: str) -> Response:

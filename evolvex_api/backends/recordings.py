@@ -46,6 +46,7 @@ EXTENSIONS = (
 _EPOCH = re.compile(r"(?:^|-)(\d{9,10})\.\d+(?:;\d)?$")
 # FreePBX: <type>-<dst>-<from>-YYYYMMDD-HHMMSS-<uniqueid>; the first parts may hold hyphens.
 _DATE_IN_NAME = re.compile(r"-(\d{4})(\d{2})(\d{2})-\d{6}-[^/]*$")
+_DATE_FIELD = re.compile(r"\{(YYYY|MM|DD)\}")
 _NOT_FOUND = "There is no recording of this call."
 _EMPTY = "The recording of this call holds no audio."
 
@@ -130,8 +131,10 @@ class Recordings:
         for extension in EXTENSIONS:
             yield self._root / f"{uniqueid}.{extension}"
         for pattern in self._patterns:
-            for day in _days(uniqueid) if "{DD}" in pattern else ("",):
-                yield from self._by_pattern(_filled(pattern, day, uniqueid))
+            dated = _DATE_FIELD.search(pattern)
+            days = _days(uniqueid) if dated else ("",)
+            for filled in dict.fromkeys(_filled(pattern, day, uniqueid) for day in days):
+                yield from self._by_pattern(filled)
 
     def _by_pattern(self, pattern: str) -> list[Path]:
         """The files of one pattern, whose folder is read once for all extensions."""

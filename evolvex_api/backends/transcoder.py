@@ -39,11 +39,15 @@ _TAKEOVERS = 3
 _STILL_GROWING = 60.0
 _MAX_DECODED = 4 << 30
 _LOWEST_PRIORITY = 19
+# What a rate that MPEG does not have becomes.
+_HIGHEST_RATE = 48000
+_NOT_ENCODED = "The recording could not be encoded."
 
 _SOX_TYPES = (
     dict.fromkeys(("ulaw", "ul", "mu", "ulw", "pcm"), "-t raw -e mu-law -b 8 -r 8000 -c 1")
     | dict.fromkeys(("alaw", "al", "alw"), "-t raw -e a-law -b 8 -r 8000 -c 1")
-    | dict.fromkeys(WAV_EXTENSIONS, "--ignore-length -t wav")
+    | dict.fromkeys(WAV_EXTENSIONS, "-t wav")
+    | {name: f"-t raw -e signed-integer -b 16 -r {rate} -c 1" for name, rate in SLN_RATES.items()}
     | {"gsm": "-t gsm", "mp3": "-t mp3", "ogg": "-t ogg"}
 )
 
@@ -130,9 +134,13 @@ class Transcoder:
             pcm = _pcm_of(recording)
             if pcm is not None and pcm.rate in mp3.MPEG_RATES:
                 return self._encoded(pcm)
-            decoded = self._decoded(recording)
-            with contextlib.closing(decoded.stream):
-                return self._encoded(_decoded_pcm(decoded, recording.status))
+            for rate in (None, _HIGHEST_RATE):
+                decoded = self._decoded(recording, rate)
+                with contextlib.closing(decoded.stream):
+                    pcm = _decoded_pcm(decoded, recording.status)
+                    if pcm.rate in mp3.MPEG_RATES:
+                        return self._encoded(pcm)
+        raise UnsupportedAudio("The recording can't be resampled.")
 
     def _encoded(self, pcm: _Pcm) -> Audio:
         bitrate = mp3.bitrate_at(pcm.rate, self._settings.bitrate)
@@ -147,11 +155,11 @@ class Transcoder:
             return Audio(finished, length, pcm.status.st_mtime, file=True, cached=name)
         return Audio(_Growing(self._cache, name, encoding), length, pcm.status.st_mtime)
 
-    def _decoded(self, recording: Recording) -> Audio:
-        """The recording decoded by sox, as a file of the cache."""
-        name = _key_of(recording.status, "wav") + ".wav"
+    def _decoded(self, recording: Recording, rate: int | None = None) -> Audio:
+        """The recording decoded by sox, as a file of the cache; at `rate` Hz where given."""
+        name = _key_of(recording.status, "wav", *([rate] if rate else [])) + ".wav"
         file = self._cache.get(name) or self._cache.make(
-            name, lambda target: _decode(recording, target), recording.status
+            name, lambda target: _decode(recording, target, rate), recording.status
         )
         length = os.fstat(file.fileno()).st_size
         if _may_grow(recording):
@@ -240,8 +248,8 @@ class _Cache:
                 status = path.stat()
                 if path.suffix in (".mp3", ".wav"):
                     files.append((status.st_atime_ns, status.st_size, path))
-                elif path.suffix == ".part" and _is_orphan(path):
-                    path.unlink()
+                elif path.suffix in (".part", ".lock"):
+                    _remove_orphan(path)
         total = sum(size for _, size, _ in files)
         for _, size, path in sorted(files):
             if total <= self._limit:
@@ -327,20 +335,22 @@ class _Growing(io.RawIOBase):
     def _take_over(self) -> None:
         """Start encoding if nobody does; StorageUnavailable when it fails again and again."""
         part = self._cache.part(self._name)
-        try:
-            lock = os.open(part, os.O_RDWR | os.O_CLOEXEC)
-        except FileNotFoundError:
-            # Renamed when complete, or removed when it failed.
-            if os.fstat(self._file).st_size < self._encoding.length:
-                raise StorageUnavailable("The recording could not be encoded.") from None
-            return
-        if not os.path.samestat(os.fstat(lock), os.fstat(self._file)) or not _lock(lock):
+        # Opened anew: a lock belongs to an opening, and the encoder's must outlive this listener.
+        lock = os.open(f"/proc/self/fd/{self._file}", os.O_RDWR | os.O_CLOEXEC)
+        if not _lock(lock):
             os.close(lock)
+            return
+        # Its holder renames a part when complete and removes it when it failed, so the name is
+        # judged only now that nobody else can hold it.
+        if not _is_named(lock, part):
+            os.close(lock)
+            if os.fstat(self._file).st_size < self._encoding.length:
+                raise StorageUnavailable(_NOT_ENCODED)
             return
         self._takeovers += 1
         if self._takeovers > _TAKEOVERS:
             os.close(lock)
-            raise StorageUnavailable("The recording could not be encoded.")
+            raise StorageUnavailable(_NOT_ENCODED)
         threading.Thread(
             target=_encode_into,
             args=(self._cache, self._name, lock, self._encoding.own()),
@@ -458,7 +468,7 @@ def _decoded_pcm(decoded: Audio, source: os.stat_result) -> _Pcm:
     """The samples of a decoded recording, which is known by the source's status."""
     descriptor = decoded.stream.fileno()
     pcm = _pcm_in_wav(descriptor, wav.read_header(descriptor, decoded.length), source)
-    if pcm is None or pcm.rate not in mp3.MPEG_RATES:
+    if pcm is None:
         raise UnsupportedAudio("The recording has a form that MP3 does not know.")
     return _Pcm(**pcm.__dict__ | {"live": decoded.modified is None})
 
@@ -471,11 +481,15 @@ def _may_grow(recording: Recording) -> bool:
     return time.time() - recording.status.st_mtime < _STILL_GROWING
 
 
-def _decode(recording: Recording, target: Path) -> None:
+def _decode(recording: Recording, target: Path, rate: int | None) -> None:
     kind = _SOX_TYPES.get(recording.extension)
     if kind is None:
         raise UnsupportedAudio(f"Recordings of the format {recording.extension} can't be decoded.")
+    if recording.extension in WAV_EXTENSIONS and not recording.wav_header.closed:
+        kind = f"--ignore-length {kind}"
     output = ["-t", "wav", "-e", "signed-integer", "-b", "16"]
+    if rate:
+        output += ["-r", str(rate)]
     sox.run([*kind.split(), "-", *output, str(target)], recording.descriptor, _MAX_DECODED)
 
 
@@ -513,12 +527,21 @@ def _lock(descriptor: int) -> bool:
     return True
 
 
-def _is_orphan(part: Path) -> bool:
-    """True when no encoder holds a part, and none has for a while."""
-    if time.time() - part.stat().st_mtime < _STILL_GROWING:
+def _is_named(descriptor: int, path: Path) -> bool:
+    """True when an open file still has that name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
         return False
-    with part.open("rb") as file:
-        return _lock(file.fileno())
+
+
+def _remove_orphan(path: Path) -> None:
+    """Remove a part or a lock that a dead process left; one that is held or young stays."""
+    if time.time() - path.stat().st_mtime < _STILL_GROWING:
+        return
+    with path.open("rb") as file:
+        if _lock(file.fileno()):
+            path.unlink()
 
 
 def _boot_id() -> str:
