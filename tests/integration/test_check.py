@@ -56,7 +56,8 @@ def test_answers_are_utf8_json_with_a_request_id(pbx: Pbx) -> None:
     answer = pbx.service.get("check", pbx.keys["all"], context="x")
     assert answer.headers["Content-Type"] == "application/json; charset=utf-8"
     assert "Контекст".encode() in answer.body
-    assert f" {answer.headers['X-Request-ID']} " in pbx.service.log()
+    line = f" {answer.headers['X-Request-ID']} "
+    wait_until(lambda: line in pbx.service.log(), 5, "the journal's line, after the last byte")
 
 
 @pytest.mark.parametrize(
