@@ -117,6 +117,21 @@ def test_failing_setup_leaves_everything_as_it_was(host: PbxHost) -> None:
     host.run("rm /etc/nginx/conf.d/broken.conf")
 
 
+def test_setup_names_what_is_missing_and_touches_nothing(host: PbxHost) -> None:
+    listing = "find /etc -type f -exec sha256sum {} + | sort"
+    before = host.run(listing)
+    host.run("mariadb -e 'RENAME TABLE asteriskcdrdb.cdr TO asteriskcdrdb.elsewhere'")
+    said = host.run("evolvex-api setup --yes", check=False)
+    assert "the local database has no table asteriskcdrdb.cdr" in said
+    host.run("mariadb -e 'RENAME TABLE asteriskcdrdb.elsewhere TO asteriskcdrdb.cdr'")
+    host.run("systemctl stop asterisk")
+    said = host.run("evolvex-api setup --yes", check=False)
+    assert "Asterisk is not running" in said
+    host.run("systemctl start asterisk")
+    host.wait_for_asterisk()
+    assert host.run(listing) == before
+
+
 def test_setup_connects_everything_and_prints_a_key(host: PbxHost) -> None:
     site = host.read("/etc/nginx/sites-available/default")
     said = host.run("evolvex-api setup --yes")
