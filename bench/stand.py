@@ -117,7 +117,7 @@ class Stand:
         self.wait_encoded()
         for folder in (self.asterisk.monitor, *self._caches()):
             for path in (*folder.glob("bench-*"), *folder.glob("*.mp3")):
-                path.unlink()
+                path.unlink(missing_ok=True)
 
     def _caches(self) -> list[Path]:
         behind = [self.behind.cache] if "behind" in self.__dict__ else []
