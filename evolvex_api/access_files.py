@@ -10,13 +10,18 @@ import os
 import re
 import tempfile
 import uuid
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from evolvex_api import access
 from evolvex_api.access import Access, Group, User
 from evolvex_api.config import ConfigError
 
-_NAME = re.compile(r"[\w][\w .@-]{0,63}")
+# No space at its end: an INI file would lose it, and the name be another's.
+_NAME = re.compile(r"\w(?:[\w .@-]{0,62}[\w.@-])?")
+_T = TypeVar("_T")
+
 _API_KEY = re.compile(r"[\x21-\x7e]{16,128}")
 
 
@@ -32,12 +37,12 @@ class AccessFiles:
         self._groups = access.groups_dir(config_path)
 
     def users(self) -> list[tuple[Path, User]]:
-        """All users with their files; ConfigError on a broken file."""
-        return [(path, access.read_user(path)) for path in _conf_files(self._users)]
+        """All users with their files; a broken file is passed over (access.load tells of it)."""
+        return _readable(self._users, access.read_user)
 
     def groups(self) -> list[tuple[Path, Group]]:
-        """All groups with their files; ConfigError on a broken file."""
-        return [(path, access.read_group(path)) for path in _conf_files(self._groups)]
+        """All groups with their files; a broken file is passed over (access.load tells of it)."""
+        return _readable(self._groups, access.read_group)
 
     def user(self, name: str) -> tuple[Path, User]:
         """The user of that name or uuid, and the file; AccessFileError when there is none."""
@@ -107,7 +112,11 @@ class AccessFiles:
         members = [user.name for _, user in self.users() if user.group_uuid == group.uuid]
         if members:
             raise AccessFileError(f"group {group.name!r} still has users: {', '.join(members)}")
-        path.unlink()
+        _remove(path)
+
+    def remove_user(self, name: str) -> None:
+        """Remove a user."""
+        _remove(self.user(name)[0])
 
     def write_user(self, path: Path, user: User) -> None:
         """Write a user's file."""
@@ -134,8 +143,20 @@ class AccessFiles:
         return key
 
 
-def _conf_files(directory: Path) -> list[Path]:
-    return sorted(directory.glob("*.conf"))
+def _readable(directory: Path, read: Callable[[Path], _T]) -> list[tuple[Path, _T]]:
+    found = []
+    for path in sorted(directory.glob("*.conf")):
+        # One broken file must not keep another user from being disabled.
+        with contextlib.suppress(ConfigError):
+            found.append((path, read(path)))
+    return found
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink()
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be removed: {error.strerror}") from None
 
 
 def _check_line(

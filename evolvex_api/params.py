@@ -58,7 +58,9 @@ class Params:
         value = self.optional(name)
         if value is None:
             return None
-        if not value.isascii() or not value.isdigit() or not low <= int(value[:20]) <= high:
+        # Judged by its length first: int() refuses thousands of digits with an error of its own.
+        digits = value.isascii() and value.isdigit() and len(value) <= 20
+        if not digits or not low <= int(value) <= high:
             raise invalid_parameter(name, f"{name} must be a whole number from {low} to {high}.")
         return int(value)
 

@@ -9,6 +9,7 @@ from flask import Blueprint, Response, request
 
 from evolvex_api import journal
 from evolvex_api.api.common import authorise, json_answer, services
+from evolvex_api.backends.failures import StorageUnavailable
 from evolvex_api.errors import ApiError
 from evolvex_api.params import Params
 
@@ -18,8 +19,11 @@ blueprint = Blueprint("uploads", __name__)
 @blueprint.post("/uploads")
 def uploads() -> Response:
     """Store the file of a multipart form; answers with what Playback() takes."""
-    authorise(Params(request))
-    upload = request.files.get("file")
+    try:
+        authorise(Params(request))
+        upload = request.files.get("file")
+    except OSError as error:  # the body is kept in a temporary file while it is read
+        raise StorageUnavailable("The file can't be taken in.") from error
     if upload is None:
         raise ApiError(400, "missing_parameter", "file is required.", parameter="file")
     sound = services().sounds.store(cast(BinaryIO, upload.stream), upload.filename or "")

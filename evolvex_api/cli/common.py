@@ -9,6 +9,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
+from evolvex_api import access
 from evolvex_api import config as configuration
 from evolvex_api.access_files import AccessFileError
 from evolvex_api.config import ConfigError
@@ -40,6 +41,14 @@ def config_option(command: _Command) -> _Command:
         help="The configuration file; users.d and groups.d lie beside it.",
     )
     return option(guarded)  # type: ignore[return-value]  # functools.wraps keeps the signature
+
+
+def report_problems(book: access.AccessBook) -> None:
+    """Say which users and groups files are wrong, and end with EXIT_CONFIG if any is."""
+    for problem in book.problems:
+        click.echo(f"evolvex-api: {problem}", err=True)
+    if book.problems:
+        raise SystemExit(EXIT_CONFIG)
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from evolvex_api import access
 from evolvex_api.access_files import AccessFiles
-from evolvex_api.cli.common import config_option
+from evolvex_api.cli.common import config_option, report_problems
 
 
 @click.group()
@@ -46,10 +47,11 @@ def deny(group_name: str, context: str, config_path: Path) -> None:
 @group.command("list")
 @config_option
 def list_(config_path: Path) -> None:
-    """List the groups with their contexts."""
+    """List the groups with their contexts; exit 78 if a file is broken."""
     for _, found in AccessFiles(config_path).groups():
         contexts = ", ".join(granted.name for granted in found.accesses) or "(no context)"
         click.echo(f"{found.name}\t{contexts}\t{found.description}")
+    report_problems(access.load(config_path))
 
 
 @group.command()

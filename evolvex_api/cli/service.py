@@ -8,7 +8,7 @@ import click
 
 from evolvex_api import access
 from evolvex_api import config as configuration
-from evolvex_api.cli.common import EXIT_CONFIG, config_option
+from evolvex_api.cli.common import config_option, report_problems
 
 
 @click.command()
@@ -27,8 +27,5 @@ def check_config(config_path: Path) -> None:
     """Check the configuration, the users and the groups; exit 78 if anything is wrong."""
     configuration.load(config_path)
     book = access.load(config_path)
-    for problem in book.problems:
-        click.echo(f"evolvex-api: {problem}", err=True)
-    if book.problems:
-        raise SystemExit(EXIT_CONFIG)
+    report_problems(book)
     click.echo(f"{config_path}: good; {len(book.users)} users, {len(book.groups)} groups")

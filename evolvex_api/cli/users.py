@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
+from evolvex_api import access
 from evolvex_api.access import User
 from evolvex_api.access_files import AccessFiles
-from evolvex_api.cli.common import config_option
+from evolvex_api.cli.common import config_option, report_problems
 
 
 @click.group()
@@ -33,13 +34,14 @@ def add(
 @user.command("list")
 @config_option
 def list_(config_path: Path) -> None:
-    """List the users: name, enabled, group, description."""
+    """List the users: name, enabled, group, description; exit 78 if a file is broken."""
     files = AccessFiles(config_path)
     groups = {group.uuid: group.name for _, group in files.groups()}
     for _, found in files.users():
         enabled = "enabled" if found.enabled else "disabled"
         group = groups.get(found.group_uuid, "(no such group)")
         click.echo(f"{found.name}\t{enabled}\t{group}\t{found.description}")
+    report_problems(access.load(config_path))
 
 
 @user.command()
@@ -83,7 +85,7 @@ def rotate_key(name: str, config_path: Path) -> None:
 @config_option
 def remove(name: str, config_path: Path) -> None:
     """Remove a user."""
-    AccessFiles(config_path).user(name)[0].unlink()
+    AccessFiles(config_path).remove_user(name)
 
 
 def _set_enabled(name: str, config_path: Path, enabled: bool) -> None:

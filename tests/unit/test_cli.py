@@ -100,7 +100,7 @@ def test_allowing_again_keeps_the_uuid(cli: Cli) -> None:
     assert (after.uuid, after.description) == (before.uuid, "Иначе")
 
 
-@pytest.mark.parametrize("name", ["", "a/b", "../x", "a\nb", "-x"])
+@pytest.mark.parametrize("name", ["", "a/b", "../x", "a\nb", "-x", "crm "])
 def test_names_that_cannot_be_used(cli: Cli, name: str) -> None:
     assert cli.run("user", "add", "--group", "sales", "--", name).exit_code in (1, 2)
     assert cli.run("group", "add", "--", name).exit_code in (1, 2)
@@ -152,3 +152,24 @@ def test_access_files_are_judged_one_by_one(cli: Cli) -> None:
     assert len(book.problems) == 3
     orphan = next(user for user in book.users.values() if user.group_uuid.startswith("no"))
     assert book.group_of(orphan).fence.contexts == frozenset()
+
+
+def test_a_broken_file_is_told_and_keeps_nobody_else_from_being_managed(cli: Cli) -> None:
+    key = cli.out("user", "add", "crm", "--group", "sales")
+    (cli.config.parent / "users.d" / "a.conf").write_text("[user\n")
+    listed = cli.run("user", "list")
+    assert listed.exit_code == 78
+    assert "crm\tenabled\tsales" in listed.output
+    assert "a.conf: line 1" in listed.output
+    cli.out("user", "disable", "crm")
+    user = cli.book().user_of(key)
+    assert user is not None
+    assert not user.enabled
+
+
+def test_a_name_whose_file_is_broken_never_overwrites_it(cli: Cli) -> None:
+    folder = cli.config.parent / "users.d"
+    folder.mkdir()
+    (folder / "crm.conf").write_text("[user\n")
+    cli.out("user", "add", "crm", "--group", "sales")
+    assert (folder / "crm.conf").read_text() == "[user\n"
