@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from evolvex_api import access
 from evolvex_api import config as configuration
 from evolvex_api.access_files import AccessFileError, AccessFiles
 from evolvex_api.cli.common import config_option, fail
@@ -168,7 +169,8 @@ def _note_touched(config: Config, changes: Changes, found: list[Step]) -> None:
 
 def _first_key(config: Config, contexts: tuple[str, ...]) -> None:
     files = AccessFiles(config.path)
-    if files.users():
+    # A broken file is somebody's too; doctor, at the end, tells of it.
+    if files.users() or access.load(config.path).problems:
         return
     try:
         if not files.groups():

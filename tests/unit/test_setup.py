@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from evolvex_api import config
+from evolvex_api.access_files import AccessFiles
+from evolvex_api.cli.setup import _first_key
 from evolvex_api.setup import SetupError, host
 from evolvex_api.setup.changes import Changes, block_in, marked_block, run, with_block
 from evolvex_api.setup.steps import with_settings
@@ -90,3 +93,17 @@ def test_a_setting_without_a_line_gets_one_in_its_section() -> None:
     assert with_settings("[ami]\n[cdr]\nuser = a\n", {("cdr", "host"): "db"}) == (
         "[ami]\n[cdr]\nhost = db\nuser = a\n"
     )
+
+
+def test_a_first_user_is_made_once_and_never_beside_a_broken_file(tmp_path: Path) -> None:
+    path = tmp_path / "evolvex.conf"
+    path.write_text("[ami]\nsecret = x\n[cdr]\npassword = x\n")
+    settings, files = config.load(path), AccessFiles(path)
+    _first_key(settings, ("incoming",))
+    (_, first), *others = files.users()
+    assert (first.name, others) == ("first", [])
+    _first_key(settings, ("incoming",))
+    assert len(files.users()) == 1
+    files.user("first")[0].write_text("[user\n")
+    _first_key(settings, ("incoming",))
+    assert files.users() == []

@@ -1,0 +1,108 @@
+"""Users, groups and contexts: who may do what."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from evolvex_api import access
+from evolvex_api.access import Access, AccessStore, Group
+from evolvex_api.config import ConfigError
+
+KEY = "84f8fc34-82ad-46b0-b5f3-3cfd0462beeb"
+USER = f"""[user]
+uuid = u1
+name = crm
+description = Битрикс24
+enable = yes
+api_key_sha256 = {access.key_digest(KEY)}
+group_uuid = g1
+"""
+GROUP = """[group]
+uuid = g1
+name = sales
+
+[context incoming]
+uuid = c1
+description = Входящая маршрутизация
+"""
+
+
+@pytest.fixture
+def config_path(tmp_path: Path) -> Path:
+    """Where a configuration would lie, with one user and one group beside it."""
+    for folder, text in (("users.d", USER), ("groups.d", GROUP)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "one.conf").write_text(text, encoding="utf-8")
+    return tmp_path / "evolvex.conf"
+
+
+def test_a_key_finds_its_user_and_group(config_path: Path) -> None:
+    book = access.load(config_path)
+    assert book.problems == ()
+    assert book.user_of("another") is None
+    user = book.user_of(KEY)
+    assert user is not None
+    assert (user.name, user.description, user.enabled) == ("crm", "Битрикс24", True)
+    assert access.key_digest(KEY) not in repr(user)
+    granted = book.group_of(user).access_to("incoming")
+    assert granted == Access("c1", "incoming", "Входящая маршрутизация", "g1")
+
+
+def test_the_fence_of_named_contexts() -> None:
+    group = Group("g", "sales", accesses=(Access("c", "incoming", "", "g"),))
+    assert group.fence.allows("incoming")
+    assert not group.fence.allows("outgoing")
+    assert not group.fence.allows(None)
+    assert not group.fence.open
+    assert group.access_to("outgoing") is None
+
+
+def test_the_star_grants_every_context_under_its_own_name() -> None:
+    group = Group("g", "all", accesses=(Access("c", "*", "all", "g"),))
+    assert group.fence.open
+    assert group.fence.allows("anything")
+    assert group.access_to("anything") == Access("c", "anything", "all", "g")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("enable = yes", "enable = 1", r"\[user\] enable: must be yes or no"),
+        ("uuid = u1\n", "", r"\[user\] uuid: is required"),
+        ("name = crm", "name = crm\nrole = x", r"\[user\] role: unknown key"),
+        ("[user]", "[person]", r"\[user\]: is missing"),
+        (access.key_digest(KEY), KEY, "must be 64 hexadecimal digits"),
+        ("[user]", "name", r"line 1 stands before any \[section\]"),
+    ],
+)
+def test_a_broken_user_file_is_told(config_path: Path, old: str, new: str, told: str) -> None:
+    path = access.users_dir(config_path) / "one.conf"
+    path.write_text(USER.replace(old, new), encoding="utf-8")
+    with pytest.raises(ConfigError, match=told):
+        access.read_user(path)
+    book = access.load(config_path)
+    assert len(book.problems) == 1
+    assert KEY not in book.problems[0]
+
+
+def test_a_group_without_a_file_grants_nothing(config_path: Path) -> None:
+    (access.groups_dir(config_path) / "one.conf").unlink()
+    book = access.load(config_path)
+    user = book.user_of(KEY)
+    assert user is not None
+    assert book.group_of(user).fence.contexts == frozenset()
+    assert "no such group" in book.problems[0]
+
+
+def test_a_changed_file_counts_at_the_next_look(
+    config_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = AccessStore(config_path)
+    assert store.current().user_of(KEY) is not None
+    (access.users_dir(config_path) / "one.conf").unlink()
+    now = time.monotonic() + 1
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    assert store.current().user_of(KEY) is None
