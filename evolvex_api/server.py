@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -67,7 +68,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no type inf
 def serve(config_path: Path) -> None:
     """Serve until told to end; raises ConfigError before anything is opened."""
     configure_logging()
-    Arbiter(Server(config_path)).run()
+    Master(Server(config_path)).run()
 
 
 def settings(config: Config) -> dict[str, Any]:
@@ -91,12 +92,41 @@ def settings(config: Config) -> dict[str, Any]:
     }
 
 
-def worker_class() -> Any:
-    """gunicorn's threaded worker, or PatientWorker for the gunicorn that needs it."""
-    return PatientWorker if 21 <= gunicorn.version_info[0] <= 23 else "gthread"
+# What tells a worker to end.
+_ENDING = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
 
 
-class PatientWorker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type information
+class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no type information
+    """gunicorn's master, whose workers hear every signal to end.
+
+    Between fork and its own handlers a worker has the master's, which would swallow the signal: it
+    then served on until it was killed after the graceful timeout, requests and all.
+    """
+
+    def spawn_worker(self) -> Any:
+        """Fork a worker with signals held back until it can handle them; called by gunicorn."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)
+        try:
+            return super().spawn_worker()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+
+
+class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type information
+    """gunicorn's threaded worker, see Master."""
+
+    def init_signals(self) -> None:
+        """Set the handlers, then hear what came in the meantime; called by gunicorn."""
+        super().init_signals()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
+
+
+def worker_class() -> type[Worker]:
+    """The threaded worker, or PatientWorker for the gunicorn that needs it."""
+    return PatientWorker if 21 <= gunicorn.version_info[0] <= 23 else Worker
+
+
+class PatientWorker(Worker):
     """A threaded worker that answers every connection it has accepted, also when told to end.
 
     gunicorn 21 to 23 let a new connection wait for its first byte outside the threads, and close

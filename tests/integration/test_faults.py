@@ -181,6 +181,17 @@ def test_a_reload_takes_the_new_configuration_and_loses_no_request(fragile: Pbx)
     os.kill(fragile.service.pid, signal.SIGHUP)
 
 
+def test_workers_told_to_end_while_they_begin_do_end(fragile: Pbx) -> None:
+    """Between fork and its own handlers a worker must not lose the signal (see server.Master)."""
+    for _ in range(6):
+        before = set(fragile.service.worker_pids())
+        os.kill(fragile.service.pid, signal.SIGHUP)
+        wait_until(lambda old=before: set(fragile.service.worker_pids()) - old, 10, "a new worker")  # type: ignore[misc]
+    # A worker that has lost its signal stays for the graceful timeout of 30 s.
+    wait_until(lambda: len(fragile.service.worker_pids()) == 2, 15, "only the last two are left")
+    recovers(fragile)
+
+
 def _ask_on(pbx: Pbx, count: int) -> list[int]:
     return [pbx.service.get("check", pbx.keys["all"]).status for _ in range(count)]
 
