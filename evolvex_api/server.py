@@ -121,9 +121,13 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type inform
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
 
 
-def worker_class() -> type[Worker]:
-    """The threaded worker, or PatientWorker for the gunicorn that needs it."""
-    return PatientWorker if 21 <= gunicorn.version_info[0] <= 23 else Worker
+def worker_class() -> str:
+    """The threaded worker, or PatientWorker for the gunicorn that needs it.
+
+    By its name: gunicorn 20 does not start with a class that is no text.
+    """
+    kind = PatientWorker if 21 <= gunicorn.version_info[0] <= 23 else Worker
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 class PatientWorker(Worker):

@@ -27,6 +27,8 @@ def path(tmp_path: Path) -> Path:
 def test_gunicorn_takes_the_settings(path: Path) -> None:
     cfg = server.Server(path).cfg
     assert (cfg.bind, cfg.threads, cfg.preload_app) == (["127.0.0.1:8099"], 7, True)
+    assert cfg.worker_class_str != "sync"  # gunicorn 20 fails here when it is given a class
+    assert issubclass(cfg.worker_class, server.Worker)
     assert cfg.accesslog is None
     assert cfg.sendfile is not False
 
