@@ -122,12 +122,9 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type inform
 
 
 def worker_class() -> str:
-    """The threaded worker, or PatientWorker for the gunicorn that needs it.
-
-    By its name: gunicorn 20 does not start with a class that is no text.
-    """
-    kind = PatientWorker if 21 <= gunicorn.version_info[0] <= 23 else Worker
-    return f"{kind.__module__}.{kind.__qualname__}"
+    """The worker's dotted name; a class itself is more than gunicorn 20 takes."""
+    patient = 21 <= gunicorn.version_info[0] <= 23
+    return f"{__name__}.{(PatientWorker if patient else Worker).__name__}"
 
 
 class PatientWorker(Worker):
