@@ -22,8 +22,8 @@ KEY={key}
 ID={uniqueid}
 
 curl "$BASE/check?api_key=$KEY&context=outgoing&uniqueid=$ID"
-curl "$BASE/status?api_key=$KEY"
 curl "$BASE/originate?api_key=$KEY&channel=Local/110@answer&context=outgoing&exten=120&priority=1"
+curl "$BASE/status?api_key=$KEY"
 curl -o call.mp3 "$BASE/get_file_mp3?api_key=$KEY&uniqueid=$ID"
 curl -o call.wav "$BASE/get_file_wav?api_key=$KEY&uniqueid=$ID"
 curl -F file=@call.wav "$BASE/uploads?api_key=$KEY"
