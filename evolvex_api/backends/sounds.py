@@ -53,7 +53,12 @@ class Sounds:
         Given the open upload and the name the client gave it; returns the Sound.
         Raises UnsupportedAudio, FileTooLarge, StorageUnavailable; then nothing stays behind.
         """
-        sound_id = str(uuid.uuid4())
+        try:
+            return self._store(upload, name, str(uuid.uuid4()))
+        except OSError as error:
+            raise StorageUnavailable("The folder of sounds can't be written.") from error
+
+    def _store(self, upload: BinaryIO, name: str, sound_id: str) -> Sound:
         made = [self._settings.directory / f".{sound_id}"]
         try:
             kind = self._receive(upload, name, made[0])
@@ -64,8 +69,6 @@ class Sounds:
                 made.append(self._settings.directory / f".{sound_id}{extension}")
                 _convert(source, kind, rate, made[-1])
             return self._publish(sound_id, sanitised(name), made[1:])
-        except OSError as error:
-            raise StorageUnavailable("The folder of sounds can't be written.") from error
         finally:
             for path in made:
                 path.unlink(missing_ok=True)

@@ -167,6 +167,17 @@ def test_a_full_disk_is_503_and_leaves_nothing(pbx: Pbx, tmp_path: Path) -> None
         subprocess.run(["umount", str(pbx.service.uploads)], check=True)
 
 
+def test_a_read_only_folder_is_503(pbx: Pbx, tmp_path: Path) -> None:
+    content = make(tmp_path / "a.wav", "-r", "8000").read_bytes()
+    folder = str(pbx.service.uploads)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", folder], check=True)
+    try:
+        answer = upload(pbx, content)
+        assert (answer.status, answer.code) == (503, "storage_unavailable"), answer.body
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
 def test_the_key_may_be_in_the_form(pbx: Pbx, tmp_path: Path) -> None:
     content = make(tmp_path / "a.wav", "-r", "8000").read_bytes()
     boundary = "x" * 20
