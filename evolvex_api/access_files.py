@@ -11,6 +11,7 @@ import re
 import tempfile
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,9 +21,10 @@ from evolvex_api.config import ConfigError
 
 # No space at its end: an INI file would lose it, and the name be another's.
 _NAME = re.compile(r"\w(?:[\w .@-]{0,62}[\w.@-])?")
-_T = TypeVar("_T")
-
+_CONTEXT = re.compile(r"\*|[^\s\[\]&@/,;|]{1,79}")
 _API_KEY = re.compile(r"[\x21-\x7e]{16,128}")
+_ANY_LINE = re.compile(r"[^\x00-\x1f\x7f]*")
+_T = TypeVar("_T")
 
 
 class AccessFileError(Exception):
@@ -74,8 +76,7 @@ class AccessFiles:
         """Give a user a new key, return it; the old one opens nothing any more."""
         path, user = self.user(name)
         key = self._new_key(None)
-        values = user.__dict__ | {"api_key_sha256": access.key_digest(key)}
-        self.write_user(path, User(**values))
+        self.write_user(path, replace(user, api_key_sha256=access.key_digest(key)))
         return key
 
     def add_group(self, name: str, description: str) -> Group:
@@ -90,13 +91,13 @@ class AccessFiles:
 
     def allow(self, name: str, context: str, description: str) -> None:
         """Grant a context (`*`: all) to a group; granted again, only its description changes."""
-        _check_line("context", context, re.compile(r"\*|[^\s\[\]&@/,;|]{1,79}"))
+        _check_line("context", context, _CONTEXT)
         _check_line("description", description)
         path, group = self.group(name)
         known = {granted.name: granted for granted in group.accesses}
         access_uuid = known[context].uuid if context in known else str(uuid.uuid4())
         known[context] = Access(access_uuid, context, description, group.uuid)
-        self.write_group(path, Group(group.uuid, group.name, group.description, (*known.values(),)))
+        self.write_group(path, replace(group, accesses=(*known.values(),)))
 
     def deny(self, name: str, context: str) -> None:
         """Take a context away from a group."""
@@ -104,7 +105,7 @@ class AccessFiles:
         left = tuple(granted for granted in group.accesses if granted.name != context)
         if len(left) == len(group.accesses):
             raise AccessFileError(f"group {group.name!r} has no context {context!r}")
-        self.write_group(path, Group(group.uuid, group.name, group.description, left))
+        self.write_group(path, replace(group, accesses=left))
 
     def remove_group(self, name: str) -> None:
         """Remove a group that no user is in any more."""
@@ -159,9 +160,7 @@ def _remove(path: Path) -> None:
         raise ConfigError(f"{path}: cannot be removed: {error.strerror}") from None
 
 
-def _check_line(
-    what: str, value: str, allowed: re.Pattern[str] = re.compile(r"[^\x00-\x1f\x7f]*")
-) -> None:
+def _check_line(what: str, value: str, allowed: re.Pattern[str] = _ANY_LINE) -> None:
     if not allowed.fullmatch(value):
         raise AccessFileError(f"{what} {value!r} can't be used")
 

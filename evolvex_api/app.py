@@ -41,7 +41,7 @@ def create_app(config: Config | None = None) -> Flask:
             blueprint = resource.blueprint
             app.register_blueprint(blueprint, url_prefix=prefix, name=f"{blueprint.name}{number}")
     app.wsgi_app = Journal(app.wsgi_app)  # type: ignore[method-assign]  # flask's documented way
-    if config.server.bind.startswith("unix:"):
+    if config.server.behind_web_server:
         # A unix socket has no peer address; the web server in front of it, its only user, tells.
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=0)  # type: ignore[method-assign]
     return app

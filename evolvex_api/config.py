@@ -19,6 +19,7 @@ from typing import Any
 DEFAULT_PATH = Path("/etc/evolvex/evolvex.conf")
 PATH_VARIABLE = "EVOLVEX_CONFIG"
 
+_UNIX = "unix:"
 _SIZE = re.compile(r"(\d+)\s*([KMG]?)B?", re.IGNORECASE)
 _SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -117,8 +118,8 @@ def mp3_bitrate(raw: str) -> int:
 
 def bind_address(raw: str) -> str:
     """`unix:/path` or `host:port`."""
-    if raw.startswith("unix:"):
-        folder(raw.removeprefix("unix:"))
+    if raw.startswith(_UNIX):
+        folder(raw.removeprefix(_UNIX))
         return raw
     host, colon, number = raw.rpartition(":")
     if not colon or not host:
@@ -163,6 +164,11 @@ class Server:
         "64",
         "requests that one worker answers at once; an idle thread costs next to nothing",
     )
+
+    @property
+    def behind_web_server(self) -> bool:
+        """True on a unix socket, whose only user is the host's web server, not a client itself."""
+        return self.bind.startswith(_UNIX)
 
 
 @dataclass(frozen=True)

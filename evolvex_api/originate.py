@@ -114,13 +114,16 @@ def _variable(pair: str, settings: Originate) -> tuple[str, str]:
 
 
 def _required(params: Params, name: str, allowed: re.Pattern[str]) -> str:
-    params.required(name)
-    return _optional(params, name, allowed) or ""
+    return _checked(name, params.required(name), allowed)
 
 
 def _optional(params: Params, name: str, allowed: re.Pattern[str]) -> str | None:
     value = params.optional(name)
-    if value is not None and not allowed.fullmatch(value):
+    return value and _checked(name, value, allowed)
+
+
+def _checked(name: str, value: str, allowed: re.Pattern[str]) -> str:
+    if not allowed.fullmatch(value):
         raise invalid_parameter(name, f"{name} holds characters that it can't have, or too many.")
     return value
 

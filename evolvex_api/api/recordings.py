@@ -17,7 +17,7 @@ from evolvex_api import journal
 from evolvex_api.api.common import Caller, authorise, services
 from evolvex_api.backends.cdr import CallRow
 from evolvex_api.backends.failures import RecordingNotFound
-from evolvex_api.backends.recordings import Recording
+from evolvex_api.backends.recordings import NOT_FOUND, Recording
 from evolvex_api.backends.transcoder import Audio, Stream
 from evolvex_api.errors import ApiError, invalid_parameter
 from evolvex_api.params import Params
@@ -50,9 +50,7 @@ def get_file_wav() -> Response:
 def optional_uniqueid(params: Params) -> str | None:
     """The asked uniqueid, or None; ApiError(400) for what no channel can be called."""
     uniqueid = params.optional("uniqueid")
-    if uniqueid is not None and not _UNIQUEID.fullmatch(uniqueid):
-        raise invalid_parameter("uniqueid", "uniqueid is not the id of a channel.")
-    return uniqueid
+    return uniqueid and _checked(uniqueid)
 
 
 def exists(caller: Caller, uniqueid: str) -> bool:
@@ -67,17 +65,22 @@ def exists(caller: Caller, uniqueid: str) -> bool:
 def _asked_recording() -> tuple[str, Recording]:
     params = Params(request)
     caller = authorise(params)
-    params.required("uniqueid")
-    uniqueid = optional_uniqueid(params) or ""
+    uniqueid = _checked(params.required("uniqueid"))
     journal.touch(uniqueid=uniqueid)
     return uniqueid, _find(caller, uniqueid)
+
+
+def _checked(uniqueid: str) -> str:
+    if not _UNIQUEID.fullmatch(uniqueid):
+        raise invalid_parameter("uniqueid", "uniqueid is not the id of a channel.")
+    return uniqueid
 
 
 def _find(caller: Caller, uniqueid: str) -> Recording:
     """The recording of a call that the caller's group may hear; else as if there were none."""
     call = _Call(uniqueid)
     if not caller.fence.open and not call.visible_to(caller):
-        raise RecordingNotFound("There is no recording of this call.")
+        raise RecordingNotFound(NOT_FOUND)
     return services().recordings.find(uniqueid, lambda: call.rows, lambda: call.legs)
 
 
@@ -141,18 +144,15 @@ def _set_validators(response: Response, modified: float, length: int) -> None:
 def _accel_path(recording: Recording, audio: Audio) -> str | None:
     """Where nginx finds the very file; None when it must come from here.
 
-    Over a unix socket there is no peer address: only the host's web server can have asked.
+    Only the host's web server is believed to be nginx, never a client that says so.
     """
-    if request.headers.get(_ACCEL_HEADER) != "1" or _came_over_tcp():
+    asked = request.headers.get(_ACCEL_HEADER) == "1"
+    if not asked or not services().config.server.behind_web_server:
         return None
     if audio.whole:
         path = services().recordings.relative_path(recording)
         return quote(f"{_ACCEL_PATH}/recordings/{path}")
     return f"{_ACCEL_PATH}/cache/{audio.cached}" if audio.cached else None
-
-
-def _came_over_tcp() -> bool:
-    return not services().config.server.bind.startswith("unix:")
 
 
 def _send(response: Response, audio: Audio) -> None:

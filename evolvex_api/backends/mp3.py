@@ -6,6 +6,7 @@ Sources: ISO/IEC 11172-3 and 13818-3 (frames); LAME 3.100, encoder.c (padding, d
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ _DELAY = 1152
 _ENCODER_DELAY = 576
 
 
+@functools.cache
 def encoder_version() -> str:
     """What made a cached file; another build of the library may make other bytes."""
     status = Path(lameenc.__file__).stat()

@@ -47,7 +47,8 @@ _EPOCH = re.compile(r"(?:^|-)(\d{9,10})\.\d+(?:;\d)?$")
 # FreePBX: <type>-<dst>-<from>-YYYYMMDD-HHMMSS-<uniqueid>; the first parts may hold hyphens.
 _DATE_IN_NAME = re.compile(r"-(\d{4})(\d{2})(\d{2})-\d{6}-[^/]*$")
 _DATE_FIELD = re.compile(r"\{(YYYY|MM|DD)\}")
-_NOT_FOUND = "There is no recording of this call."
+# Also for a recording that is not the caller's: no word may tell the two apart.
+NOT_FOUND = "There is no recording of this call."
 _EMPTY = "The recording of this call holds no audio."
 
 
@@ -97,7 +98,7 @@ class Recordings:
             empty = True
         if not os.access(self._root, os.R_OK | os.X_OK):
             raise StorageUnavailable("The folder of recordings can't be read.")
-        raise RecordingEmpty(_EMPTY) if empty else RecordingNotFound(_NOT_FOUND)
+        raise RecordingEmpty(_EMPTY) if empty else RecordingNotFound(NOT_FOUND)
 
     def relative_path(self, recording: Recording) -> str:
         """The recording's real path below the root, for the web server to serve it."""
@@ -148,9 +149,9 @@ class Recordings:
         return [path for _, path in sorted(found)]
 
     def _by_row(self, row: CallRow) -> Iterator[Path]:
-        yield from self._by_name(row.recordingfile or "", row.uniqueid)
-        if (row.userfield or "").startswith("audio:"):
-            yield from self._by_name((row.userfield or "").removeprefix("audio:"), row.uniqueid)
+        yield from self._by_name(row.recordingfile, row.uniqueid)
+        if row.userfield.startswith("audio:"):
+            yield from self._by_name(row.userfield.removeprefix("audio:"), row.uniqueid)
 
     def _by_name(self, name: str, uniqueid: str) -> Iterator[Path]:
         """Where a file that is told by name can be, under any extension known.

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import hashlib
 import io
 import logging
@@ -19,7 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -148,7 +149,8 @@ class Transcoder:
         encoding = _Encoding(_own(pcm), bitrate, self._settings.quality, length)
         if pcm.live:
             return Audio(_LiveMp3(encoding), length, None)
-        name = _key(pcm, "mp3", bitrate, self._settings.quality, mp3.encoder_version()) + ".mp3"
+        quality, encoder = self._settings.quality, mp3.encoder_version()
+        name = _key(pcm.status, "mp3", bitrate, quality, encoder) + ".mp3"
         finished = self._cache.get(name, length)
         if finished is not None:
             encoding.close()
@@ -157,7 +159,7 @@ class Transcoder:
 
     def _decoded(self, recording: Recording, rate: int | None = None) -> Audio:
         """The recording decoded by sox, as a file of the cache; at `rate` Hz where given."""
-        name = _key_of(recording.status, "wav", *([rate] if rate else [])) + ".wav"
+        name = _key(recording.status, "wav", *([rate] if rate else [])) + ".wav"
         file = self._cache.get(name) or self._cache.make(
             name, lambda target: _decode(recording, target, rate), recording.status
         )
@@ -470,7 +472,7 @@ def _decoded_pcm(decoded: Audio, source: os.stat_result) -> _Pcm:
     pcm = _pcm_in_wav(descriptor, wav.read_header(descriptor, decoded.length), source)
     if pcm is None:
         raise UnsupportedAudio("The recording has a form that MP3 does not know.")
-    return _Pcm(**pcm.__dict__ | {"live": decoded.modified is None})
+    return replace(pcm, live=decoded.modified is None)
 
 
 def _may_grow(recording: Recording) -> bool:
@@ -506,14 +508,10 @@ def _with_header(pcm: _Pcm) -> Audio:
 
 def _own(pcm: _Pcm) -> _Pcm:
     """The same samples through a descriptor of their own."""
-    return _Pcm(**pcm.__dict__ | {"descriptor": os.dup(pcm.descriptor)})
+    return replace(pcm, descriptor=os.dup(pcm.descriptor))
 
 
-def _key(pcm: _Pcm, *how: str | int) -> str:
-    return _key_of(pcm.status, *how)
-
-
-def _key_of(status: os.stat_result, *how: str | int) -> str:
+def _key(status: os.stat_result, *how: str | int) -> str:
     """The name of what is made of one version of a recording in one way."""
     what = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, *how)
     return hashlib.sha256(repr(what).encode()).hexdigest()[:40]
@@ -544,5 +542,6 @@ def _remove_orphan(path: Path) -> None:
             path.unlink()
 
 
+@functools.cache
 def _boot_id() -> str:
     return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")[:8]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from evolvex_api import access
-from evolvex_api.access import User
 from evolvex_api.access_files import AccessFiles
 from evolvex_api.cli.common import config_option, report_problems
 
@@ -91,4 +91,4 @@ def remove(name: str, config_path: Path) -> None:
 def _set_enabled(name: str, config_path: Path, enabled: bool) -> None:
     files = AccessFiles(config_path)
     path, found = files.user(name)
-    files.write_user(path, User(**found.__dict__ | {"enabled": enabled}))
+    files.write_user(path, replace(found, enabled=enabled))
