@@ -2,7 +2,7 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,12 +66,16 @@ def _no_service_starts() -> Iterator[None]:
         _POLICY.unlink()
 
 
-def _apt_get(*arguments: str) -> None:
-    quiet = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1"}
-    command = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300", *arguments]
+def run_quietly(
+    what: str,
+    command: Sequence[str],
+    failure: type[RuntimeError],
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Run a command in silence; raises `failure`, with the end of what it said, when it fails."""
     done = subprocess.run(
         command,
-        env=os.environ | quiet,
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -79,4 +83,10 @@ def _apt_get(*arguments: str) -> None:
         check=False,
     )
     if done.returncode:
-        raise PackagesMissing(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}")
+        raise failure(f"{what} failed:\n{done.stdout[-2000:]}")
+
+
+def _apt_get(*arguments: str) -> None:
+    quiet = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1"}
+    command = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300", *arguments]
+    run_quietly(" ".join(command), command, PackagesMissing, os.environ | quiet)

@@ -7,7 +7,6 @@ the trees read-only.
 
 import fcntl
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,19 +63,11 @@ def _build(suite: str, tree: Path) -> None:
 
 
 def _mmdebstrap(suite: str, target: Path) -> None:
-    done = subprocess.run(
-        [
-            *("setpriv", "--pdeathsig", "KILL"),
-            *_CONTAINED,
-            *("mmdebstrap", "--quiet", "--mode=root", "--variant=apt", f"--include={_INCLUDE}"),
-            '--aptopt=Acquire::Check-Valid-Until "false"',
-            *(suite, str(target)),
-        ],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"mmdebstrap {suite} failed:\n{done.stdout[-2000:]}")
+    command = [
+        *("setpriv", "--pdeathsig", "KILL"),
+        *_CONTAINED,
+        *("mmdebstrap", "--quiet", "--mode=root", "--variant=apt", f"--include={_INCLUDE}"),
+        '--aptopt=Acquire::Check-Valid-Until "false"',
+        *(suite, str(target)),
+    ]
+    packages.run_quietly(f"mmdebstrap {suite}", command, RuntimeError)
