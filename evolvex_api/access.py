@@ -161,7 +161,8 @@ def load(config_path: Path) -> AccessBook:
 class AccessStore:
     """The current AccessBook; a changed file counts within a second, without a restart.
 
-    Safe between threads: one of them looks at the folders, the others go on with what is known.
+    Safe between threads: while one looks at the folders the others wait for what it finds, because
+    what is known may be as old as the last request.
     """
 
     def __init__(self, config_path: Path) -> None:
@@ -173,11 +174,10 @@ class AccessStore:
 
     def current(self) -> AccessBook:
         """The users and groups as the files say (or said a moment ago)."""
-        if time.monotonic() >= self._next_look and self._looking.acquire(blocking=False):
-            try:
-                self._look()
-            finally:
-                self._looking.release()
+        if time.monotonic() >= self._next_look:
+            with self._looking:
+                if time.monotonic() >= self._next_look:
+                    self._look()
         return self._book
 
     def _look(self) -> None:

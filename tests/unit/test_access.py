@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,31 @@ def test_a_group_without_a_file_grants_nothing(config_path: Path) -> None:
     assert user is not None
     assert book.group_of(user).fence.contexts == frozenset()
     assert "no such group" in book.problems[0]
+
+
+def test_a_request_beside_the_one_that_looks_waits_for_what_it_finds(
+    config_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access, "_LOOK_INTERVAL", 0.3)
+    store = AccessStore(config_path)
+    (config_path.parent / "users.d" / "one.conf").unlink()
+    time.sleep(0.3)
+    load, looking, go_on = access.load, threading.Event(), threading.Event()
+
+    def slow_load(path: Path) -> access.AccessBook:
+        looking.set()
+        assert go_on.wait(10)
+        return load(path)
+
+    monkeypatch.setattr(access, "load", slow_load)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(store.current)
+        assert looking.wait(10)
+        second = pool.submit(store.current)
+        time.sleep(0.05)
+        go_on.set()
+        assert first.result().users == {}
+        assert second.result().users == {}
 
 
 def test_a_changed_file_counts_at_the_next_look(
