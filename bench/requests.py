@@ -17,7 +17,9 @@ def rows(stand: Stand) -> Iterator[Row]:
     """check beside a bare route, originate beside the bare exchange."""
     with stand.client() as client:
         ours, peer = in_turns(
-            3, per_second(f"{stand.service.url}/check", stand.key), per_second(stand.bare.url)
+            11,
+            per_second(f"{stand.service.url}/check", stand.key, duration=1),
+            per_second(stand.bare.url, duration=1),
         )
         what = "check, 16 clients; a bare Flask route under the same gunicorn"
         yield at_least(what, "requests/s", ours, peer, 0.7)

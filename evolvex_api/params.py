@@ -6,23 +6,26 @@ they must agree.
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterable
+import re
+from collections.abc import Sequence
 from typing import Any
 
-from flask import Request
+from flask import Request, request
 
 from evolvex_api.errors import ApiError, invalid_parameter
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off", ""})
+# The categories Cc and Cs of Unicode.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Params:
     """The parameters of one request. The body is parsed only when a value of it is asked for."""
 
-    def __init__(self, request: Request) -> None:
-        self._request = request
+    def __init__(self) -> None:
+        # What flask's proxy stands for: asked some ten times, the proxy itself costs.
+        self.request: Request = request._get_current_object()  # type: ignore[attr-defined]
 
     def optional(self, name: str) -> str | None:
         """The text of a parameter, or None when it is missing or empty.
@@ -30,12 +33,13 @@ class Params:
         Raises ApiError(400) when it is given twice with different values, or holds a control
         character (which no value of this API can need, and AMI must never see).
         """
-        values = set(self._request.args.getlist(name))
-        values.update(self._body_values(name))
-        if len(values) > 1:
+        values = [*self.request.args.getlist(name), *self._body_values(name)]
+        if not values:
+            return None
+        value = values[0]
+        if any(other != value for other in values):
             raise invalid_parameter(name, f"{name} is given twice, with different values.")
-        value = values.pop() if values else ""
-        if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
+        if _CONTROL.search(value):
             raise invalid_parameter(name, f"{name} holds a control character.")
         return value or None
 
@@ -64,16 +68,16 @@ class Params:
             raise invalid_parameter(name, f"{name} must be a whole number from {low} to {high}.")
         return int(value)
 
-    def _body_values(self, name: str) -> Iterable[str]:
-        if self._request.method != "POST":
+    def _body_values(self, name: str) -> Sequence[str]:
+        if self.request.method != "POST":
             return ()
-        if self._request.is_json:
+        if self.request.is_json:
             body = self._json_object()
             return (_as_text(name, body[name]),) if body.get(name) is not None else ()
-        return self._request.form.getlist(name)
+        return self.request.form.getlist(name)
 
     def _json_object(self) -> dict[str, Any]:
-        body = self._request.get_json(silent=True)
+        body = self.request.get_json(silent=True)
         if not isinstance(body, dict):
             raise ApiError(400, "invalid_parameter", "The body is not a JSON object.")
         return body

@@ -11,7 +11,6 @@ import os
 import secrets
 import signal
 import socket
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from evolvex_api import config as configuration
+from evolvex_api import logs
 from evolvex_api.app import create_app
 from evolvex_api.config import Config, ConfigError
 from evolvex_api.errors import ApiError, problem
@@ -67,7 +67,7 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no type inf
 
 def serve(config_path: Path) -> None:
     """Serve until told to end; raises ConfigError before anything is opened."""
-    configure_logging()
+    logs.configure()
     Master(Server(config_path)).run()
 
 
@@ -113,7 +113,19 @@ class Master(Arbiter):  # type: ignore[misc]  # gunicorn has no type information
 
 
 class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type information
-    """gunicorn's threaded worker, see Master."""
+    """gunicorn's threaded worker, which heeds early signals (see Master) and shares connections."""
+
+    def accept(self, *listener: Any) -> None:
+        """Take a connection; called by gunicorn.
+
+        Then another worker may have the processor, and so the next connection. Without this one
+        worker, being awake, often took all that came at once, and kept them: docs/performance.md.
+        """
+        self._take(*listener)
+        os.sched_yield()
+
+    def _take(self, *listener: Any) -> None:
+        super().accept(*listener)
 
     def init_signals(self) -> None:
         """Set the handlers, then hear what came in the meantime; called by gunicorn."""
@@ -134,10 +146,11 @@ class PatientWorker(Worker):
     it without an answer when the worker ends in that moment: a 502 at each reload.
     """
 
-    def accept(self, server: Any, listener: socket.socket) -> None:
-        """Take a connection and give it to a thread at once; called by gunicorn."""
+    def _take(self, *listener: Any) -> None:
+        """Take a connection and give it to a thread at once."""
+        server, listening = listener
         try:
-            sock, client = listener.accept()
+            sock, client = listening.accept()
         except (BlockingIOError, ConnectionAbortedError):
             return  # Another worker took it, or the client left.
         self.nr_conns += 1
@@ -146,17 +159,6 @@ class PatientWorker(Worker):
 
 def _writable(directory: str) -> bool:
     return os.access(directory, os.W_OK | os.X_OK)
-
-
-def configure_logging() -> None:
-    """Log to standard error, with a time only where systemd's journal does not add its own."""
-    stamp = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
-    # A line a request: what no format shows is not gathered (logging HOWTO, "Optimization").
-    logging._srcfile = None
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format=f"{stamp}%(levelname)s %(message)s"
-    )
 
 
 def write_error(sock: socket.socket, status_int: int, reason: str, mesg: str) -> None:

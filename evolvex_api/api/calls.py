@@ -16,7 +16,7 @@ blueprint = Blueprint("calls", __name__)
 @blueprint.get("/status")
 def status() -> Response:
     """The live channels that the caller's group may see."""
-    params = Params(request)
+    params = Params()
     caller = authorise(params)
     asked = {name: params.optional(name) for name in FILTERS}
     filters = {name: value for name, value in asked.items() if value is not None}
@@ -26,7 +26,7 @@ def status() -> Response:
 @blueprint.get("/originate")
 def originate() -> Response:
     """Make a call; HEAD only says whether it would be tried, as HEAD must change nothing."""
-    params = Params(request)
+    params = Params()
     caller = authorise(params)
     call = read_call(params, services().config.originate, caller.fence)
     wait = not params.flag("async")

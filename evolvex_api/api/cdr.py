@@ -6,7 +6,7 @@ import re
 from datetime import datetime, time
 from itertools import chain
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from evolvex_api import journal
 from evolvex_api.api.common import authorise, services
@@ -23,7 +23,7 @@ _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T]([0-9]{2}:[0-9]{2}:[0-9]
 @blueprint.route("/get_log_cdr", methods=["GET", "POST"])
 def get_log_cdr() -> Response:
     """The rows from `start` to `end`, both included; streamed."""
-    params = Params(request)
+    params = Params()
     caller = authorise(params)
     start, end = period(params)
     rows = services().cdr.rows(start, end, caller.fence)

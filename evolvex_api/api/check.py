@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from evolvex_api.access import Access
 from evolvex_api.api import recordings
@@ -15,7 +15,7 @@ blueprint = Blueprint("check", __name__)
 @blueprint.get("/check")
 def check() -> Response:
     """The API user, its access to the asked context, and whether the asked recording exists."""
-    params = Params(request)
+    params = Params()
     caller = authorise(params)
     context = params.optional("context")
     uniqueid = recordings.optional_uniqueid(params)

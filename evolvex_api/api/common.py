@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from flask import Response, current_app, request
+from flask import Response, current_app
 
 from evolvex_api import journal
 from evolvex_api.access import AccessStore, Fence, Group, User
@@ -20,6 +20,8 @@ from evolvex_api.errors import ApiError, invalid_parameter
 from evolvex_api.params import Params
 
 EXTENSION = "evolvex"
+_JSON = json.JSONEncoder(ensure_ascii=False)
+_NOT_STORED = (("Cache-Control", "no-store"),)
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def authorise(params: Params) -> Caller:
 
 
 def _presented_key(params: Params) -> str:
-    early = {key for key in (_header_key(), *request.args.getlist("api_key")) if key}
+    early = {key for key in (_header_key(params), *params.request.args.getlist("api_key")) if key}
     if len(early) > 1:
         raise invalid_parameter("api_key", "Different keys are given.")
     api_key = early.pop() if early else params.optional("api_key")
@@ -86,10 +88,11 @@ def _presented_key(params: Params) -> str:
     return api_key
 
 
-def _header_key() -> str | None:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+def _header_key(params: Params) -> str | None:
+    headers = params.request.headers
+    scheme, _, token = headers.get("Authorization", "").partition(" ")
     bearer = token.strip() if scheme.lower() == "bearer" else None
-    header = request.headers.get("X-API-Key")
+    header = headers.get("X-API-Key")
     if bearer and header and bearer != header:
         raise invalid_parameter("api_key", "Different keys are given.")
     return bearer or header
@@ -97,11 +100,9 @@ def _header_key() -> str | None:
 
 def json_answer(data: Any) -> Response:
     """`{"data": …}` with non-ASCII text as it is."""
-    return json_text(json.dumps({"data": data}, ensure_ascii=False))
+    return json_text(_JSON.encode({"data": data}))
 
 
 def json_text(body: str | bytes) -> Response:
     """An answer whose JSON text is ready."""
-    response = Response(body, content_type="application/json; charset=utf-8")
-    response.headers["Cache-Control"] = "no-store"
-    return response
+    return Response(body, headers=_NOT_STORED, content_type="application/json; charset=utf-8")

@@ -1,0 +1,105 @@
+"""Logging to standard error, and so to systemd's journal, off the threads that answer requests."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import threading
+import time
+from collections import deque
+from typing import TextIO
+
+# Lines of this time are written at once; a person reads no faster.
+_PAUSE = 0.01
+# What pipe(7) promises not to mix with what another process writes (PIPE_BUF).
+_WHOLE = 4096
+# When nobody reads the lines, who logs waits, as with any other handler.
+_MOST_WAITING = 10_000
+
+
+def configure() -> None:
+    """Log to standard error, with a time only where systemd's journal does not add its own."""
+    stamp = "" if "JOURNAL_STREAM" in os.environ else "%(asctime)s "
+    # A line a request: what no format shows is not gathered (logging HOWTO, "Optimization").
+    logging._srcfile = None
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging.basicConfig(
+        handlers=[LineHandler(sys.stderr)],
+        level=logging.INFO,
+        format=f"{stamp}%(levelname)s %(message)s",
+    )
+
+
+class LineHandler(logging.Handler):
+    """Writes lines from a thread of its own, in order, several at once when they come fast.
+
+    A write lets other threads of the process run, and under load the one that wrote then waits
+    for its turn: far longer than the write itself takes (docs/performance.md, "check"). The
+    interpreter's end (logging.shutdown) writes what is left; only a killed process loses the
+    lines of its last moment.
+    """
+
+    _waiting: deque[str]
+    _writer: threading.Thread | None
+    _wake: threading.Event
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+        self._writing = threading.Lock()
+        self._begin()
+        # Nothing is half written when a process forks, and its child has other lines to write.
+        os.register_at_fork(
+            before=self._writing.acquire,
+            after_in_parent=self._writing.release,
+            after_in_child=self._begin_in_child,
+        )
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a record; called by logging, which lets one thread in at a time."""
+        try:
+            self._waiting.append(self.format(record))
+        except Exception:  # noqa: BLE001 - as in every handler: no request fails for its log line
+            self.handleError(record)
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._write_on, name="log", daemon=True)
+            self._writer.start()
+        if not self._wake.is_set():
+            self._wake.set()
+        if len(self._waiting) > _MOST_WAITING:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is waiting."""
+        with self._writing, contextlib.suppress(OSError):
+            while self._waiting:
+                self._stream.write(self._next_piece())
+                self._stream.flush()
+
+    def _next_piece(self) -> str:
+        lines: list[str] = []
+        size = 0
+        while self._waiting:
+            size += len(self._waiting[0].encode("utf-8", "replace")) + 1
+            if lines and size > _WHOLE:
+                break
+            lines.append(self._waiting.popleft() + "\n")
+        return "".join(lines)
+
+    def _write_on(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            self.flush()
+            time.sleep(_PAUSE)
+
+    def _begin(self) -> None:
+        self._waiting = deque()
+        self._writer = None
+        self._wake = threading.Event()
+
+    def _begin_in_child(self) -> None:
+        self._begin()
+        self._writing.release()
