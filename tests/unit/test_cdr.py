@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from flask import Flask, request
+from flask import Flask
 from hypothesis import given
 from hypothesis import strategies as st
 from pymysql.err import OperationalError, ProgrammingError
@@ -197,7 +197,7 @@ def test_failures_are_told_without_their_words(error: Exception, told: str) -> N
 
 def asked(**values: str) -> tuple[datetime, datetime]:
     with Flask(__name__).test_request_context("/", query_string=values):
-        return period(Params(request))
+        return period(Params())
 
 
 def day(number: int, hour: int = 0, minute: int = 0, second: int = 0) -> datetime:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from flask import Flask, request
+from flask import Flask
 
 from evolvex_api.access import Fence
 from evolvex_api.backends.ami_messages import Call, encode
@@ -23,7 +23,7 @@ def read(fence: Fence = FENCE, **params: Any) -> Call:
     """What the firewall makes of these parameters, over good ones."""
     asked = {name: value for name, value in {**GOOD, **params}.items() if value is not None}
     with Flask(__name__).test_request_context(query_string=asked):
-        return read_call(Params(request), SETTINGS, fence)
+        return read_call(Params(), SETTINGS, fence)
 
 
 def refusal(fence: Fence = FENCE, **params: Any) -> tuple[int, str, str | None]:
