@@ -7,6 +7,7 @@ dialplan or a CDR row says.
 from __future__ import annotations
 
 import functools
+import glob
 import os
 import re
 import stat
@@ -50,6 +51,7 @@ _DATE_FIELD = re.compile(r"\{(YYYY|MM|DD)\}")
 # Also for a recording that is not the caller's: no word may tell the two apart.
 NOT_FOUND = "There is no recording of this call."
 _EMPTY = "The recording of this call holds no audio."
+_UNREADABLE = "The folder of recordings can't be read."
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Recording:
     """An open recording; whoever gets it closes the descriptor."""
 
     descriptor: int
-    path: Path
+    path: str  # the real one
     status: os.stat_result
     extension: str
 
@@ -97,19 +99,19 @@ class Recordings:
             os.close(recording.descriptor)
             empty = True
         if not os.access(self._root, os.R_OK | os.X_OK):
-            raise StorageUnavailable("The folder of recordings can't be read.")
+            raise StorageUnavailable(_UNREADABLE)
         raise RecordingEmpty(_EMPTY) if empty else RecordingNotFound(NOT_FOUND)
 
     def relative_path(self, recording: Recording) -> str:
         """The recording's real path below the root, for the web server to serve it."""
-        return str(recording.path.relative_to(self._real_root))
+        return os.path.relpath(recording.path, self._real_root)
 
     def _candidates(
         self,
         uniqueid: str,
         rows: Callable[[], Sequence[CallRow]],
         legs: Callable[[], Sequence[Mapping[str, str]]],
-    ) -> Iterator[Path]:
+    ) -> Iterator[str]:
         yield from self._by_id(uniqueid)
         unavailable: CdrUnavailable | None = None
         try:
@@ -126,72 +128,78 @@ class Recordings:
         if unavailable is not None:
             raise unavailable
 
-    def _by_id(self, uniqueid: str) -> Iterator[Path]:
+    def _by_id(self, uniqueid: str) -> Iterator[str]:
         if not uniqueid or "/" in uniqueid:
             return
         for extension in EXTENSIONS:
-            yield self._root / f"{uniqueid}.{extension}"
+            yield f"{self._root}/{uniqueid}.{extension}"
         for pattern in self._patterns:
             dated = _DATE_FIELD.search(pattern)
             days = _days(uniqueid) if dated else ("",)
             for filled in dict.fromkeys(_filled(pattern, day, uniqueid) for day in days):
-                yield from self._by_pattern(filled)
+                yield from self._by_pattern(filled, uniqueid)
 
-    def _by_pattern(self, pattern: str) -> list[Path]:
-        """The files of one pattern, whose folder is read once for all extensions."""
-        name = pattern.rpartition("/")[2]
+    def _by_pattern(self, pattern: str, uniqueid: str) -> list[str]:
+        """The files of one pattern, each of whose folders is read once for all extensions."""
+        below, _, name = pattern.rpartition("/")
+        # A day's folder has thousands of files; most are passed over by the cheapest look there is.
+        part = uniqueid if glob.escape(uniqueid) in name else ""
         found = []
-        for path in self._root.glob(pattern.replace("{ext}", "*")):
-            extension = path.name.rpartition(".")[2]
-            # The star of {ext} also took in what follows a longer id.
-            if extension in EXTENSIONS and fnmatchcase(path.name, name.replace("{ext}", extension)):
-                found.append((EXTENSIONS.index(extension), path))
+        for folder in self._root.glob(below) if below else (self._root,):
+            for entry in _entries(folder):
+                if part not in entry:
+                    continue
+                extension = entry.rpartition(".")[2]
+                wanted = name.replace("{ext}", extension)
+                if extension in EXTENSIONS and fnmatchcase(entry, wanted):
+                    found.append((EXTENSIONS.index(extension), f"{folder}/{entry}"))
         return [path for _, path in sorted(found)]
 
-    def _by_row(self, row: CallRow) -> Iterator[Path]:
+    def _by_row(self, row: CallRow) -> Iterator[str]:
         yield from self._by_name(row.recordingfile, row.uniqueid)
         if row.userfield.startswith("audio:"):
             yield from self._by_name(row.userfield.removeprefix("audio:"), row.uniqueid)
 
-    def _by_name(self, name: str, uniqueid: str) -> Iterator[Path]:
+    def _by_name(self, name: str, uniqueid: str) -> Iterator[str]:
         """Where a file that is told by name can be, under any extension known.
 
         The told one comes first; a nightly job may have made another of it.
         """
         name = name.strip()
-        if not name or "\0" in name:
+        if not name:
             return
         stem, dot, told = name.rpartition(".")
         if not dot or told not in EXTENSIONS:
             stem, told = name, ""
         for folder in self._folders(name, uniqueid):
             for extension in dict.fromkeys((told, *EXTENSIONS) if told else EXTENSIONS):
-                yield folder / f"{stem}.{extension}"
+                # An absolute name, joined to a folder, stays what it is.
+                yield os.path.join(folder, f"{stem}.{extension}")  # noqa: PTH118 - tried by dozens
 
-    def _folders(self, name: str, uniqueid: str) -> Iterator[Path]:
-        yield self._root  # an absolute name, joined to it, stays what it is
+    def _folders(self, name: str, uniqueid: str) -> Iterator[str]:
+        yield f"{self._root}"
         if "/" in name:
             return
         dated = _DATE_IN_NAME.search(name)
         if dated:
-            yield self._root / dated[1] / dated[2] / dated[3]
+            yield f"{self._root}/{dated[1]}/{dated[2]}/{dated[3]}"
         for day in _days(uniqueid):
-            yield self._root / f"{day:%Y/%m/%d}"
+            yield f"{self._root}/{day:%Y/%m/%d}"
 
-    def _open(self, path: Path) -> Recording | None:
+    def _open(self, path: str) -> Recording | None:
         """Open a candidate; None when there is no regular file below the root."""
         try:
             # O_NONBLOCK: a FIFO put there must not hold us.
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except PermissionError as error:
-            raise StorageUnavailable("The folder of recordings can't be read.") from error
-        except OSError:
+            raise StorageUnavailable(_UNREADABLE) from error
+        except (OSError, ValueError):  # the latter for a NUL in what a CDR row tells
             return None
         # The kernel's own word on what was opened: no race between a check and the opening.
-        real = Path(f"/proc/self/fd/{descriptor}").readlink()
+        real = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 - Path makes it dearer
         status = os.fstat(descriptor)
-        if stat.S_ISREG(status.st_mode) and real.is_relative_to(self._real_root):
-            return Recording(descriptor, real, status, path.suffix.removeprefix("."))
+        if stat.S_ISREG(status.st_mode) and real.startswith(f"{self._real_root}/"):
+            return Recording(descriptor, real, status, path.rpartition(".")[2])
         os.close(descriptor)
         return None
 
@@ -212,7 +220,14 @@ def _filled(pattern: str, day: datetime | str, uniqueid: str) -> str:
     if isinstance(day, datetime):
         for name, form in (("{YYYY}", "%Y"), ("{MM}", "%m"), ("{DD}", "%d")):
             pattern = pattern.replace(name, day.strftime(form))
-    return pattern.replace("{uniqueid}", uniqueid)
+    return pattern.replace("{uniqueid}", glob.escape(uniqueid))
+
+
+def _entries(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)  # noqa: PTH208 - thousands, of which one becomes a path
+    except OSError:
+        return []
 
 
 def _is_empty(recording: Recording) -> bool:

@@ -146,15 +146,14 @@ class Transcoder:
     def _encoded(self, pcm: _Pcm) -> Audio:
         bitrate = mp3.bitrate_at(pcm.rate, self._settings.bitrate)
         length = mp3.length(pcm.samples, pcm.rate, bitrate)
-        encoding = _Encoding(_own(pcm), bitrate, self._settings.quality, length)
-        if pcm.live:
-            return Audio(_LiveMp3(encoding), length, None)
         quality, encoder = self._settings.quality, mp3.encoder_version()
         name = _key(pcm.status, "mp3", bitrate, quality, encoder) + ".mp3"
-        finished = self._cache.get(name, length)
+        finished = None if pcm.live else self._cache.get(name, length)
         if finished is not None:
-            encoding.close()
             return Audio(finished, length, pcm.status.st_mtime, file=True, cached=name)
+        encoding = _Encoding(_own(pcm), bitrate, quality, length)
+        if pcm.live:
+            return Audio(_LiveMp3(encoding), length, None)
         return Audio(_Growing(self._cache, name, encoding), length, pcm.status.st_mtime)
 
     def _decoded(self, recording: Recording, rate: int | None = None) -> Audio:

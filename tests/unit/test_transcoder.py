@@ -12,6 +12,7 @@ import pytest
 from evolvex_api import config
 from evolvex_api.backends import transcoder as backend
 from evolvex_api.backends import wav
+from evolvex_api.backends.cdr import CallRow
 from evolvex_api.backends.failures import RecordingNotFound, StorageUnavailable
 from evolvex_api.backends.recordings import Recording, Recordings
 from evolvex_api.backends.transcoder import Stream, Transcoder
@@ -138,6 +139,15 @@ def test_patterns_may_name_the_id_anywhere(tmp_path: Path, pattern: str) -> None
     found = recording(tmp_path, [pattern])
     os.close(found.descriptor)
     assert found.extension == "wav"
+
+
+@pytest.mark.parametrize("told", ["*", "17?????*", "\0"])
+def test_an_id_told_by_the_call_log_is_no_pattern(tmp_path: Path, told: str) -> None:
+    write_wav(tmp_path / f"x-{UNIQUEID}.wav")
+    row = CallRow(told, UNIQUEID, "incoming", "", "", "")
+    recordings = Recordings(config.Recordings(tmp_path, ("*-{uniqueid}.{ext}",)))
+    with pytest.raises(RecordingNotFound):
+        recordings.find("1700000009.9", lambda: [row], lambda: [])
 
 
 def test_a_longer_id_is_another_call(tmp_path: Path) -> None:
