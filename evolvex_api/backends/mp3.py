@@ -1,23 +1,34 @@
-"""MP3 at a constant bit rate: the only import of lameenc, and the arithmetic of its lengths.
+"""The MP3 encoder: the only import of lameenc.
 
-Constant, so that the length and every byte range are exact before the encoding has finished.
-Sources: ISO/IEC 11172-3 and 13818-3 (frames); LAME 3.100, encoder.c (padding, delay).
+A long recording is encoded on two processors. While one run of the encoder goes on, another begins
+five minutes further, or rather some seconds before, as what LAME does depends on what it heard
+last. After those seconds it makes the very frames that the first run makes (but for the bits that
+fill gaps, which no decoder reads), so where both agree the second one carries on. Where they do
+not, the first does, so that a seam is never heard. What is made depends on the recording alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import struct
-from collections.abc import Iterable, Iterator
+import threading
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import lameenc
 
-MPEG_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-# LAME needs these samples more than it is given, for its own delay and the last overlap.
-_DELAY = 1152
-# The samples of silence that LAME puts before the first one (lame.h, lame_get_encoder_delay).
-_ENCODER_DELAY = 576
+from evolvex_api.backends.mp3_form import Form
+
+# A span of the recording, much longer than a piece, and how long before its begin LAME listens.
+_SPAN_SECONDS, _WARM_UP_SECONDS = 300, 8
+# So many frames before a seam and after it must agree.
+_COMPARED = 16
+# Small pieces first, so that a listener hears something at once; then few large ones.
+_FIRST_PIECE = 8 * 1024
+_LARGEST_PIECE = 256 * 1024
+
+# Bytes of the recording's samples: from a position, so many.
+Read = Callable[[int, int], bytes]
 
 
 @functools.cache
@@ -27,71 +38,143 @@ def encoder_version() -> str:
     return f"{status.st_size}-{status.st_mtime_ns}"
 
 
-def bitrate_at(rate: int, wanted: int) -> int:
-    """The bit rate in kbit/s that MPEG has at a sample rate: MPEG-2.5 ends at 64."""
-    return min(wanted, 64) if rate <= 12000 else wanted
+def encode(form: Form, quality: int, read: Read) -> Generator[bytes]:
+    """Encode the recording whose samples, of 16 bits, `read` gives.
 
-
-def length(samples: int, rate: int, bitrate: int) -> int:
-    """The bytes of the MP3 of `samples` samples a channel at `rate` Hz and `bitrate` kbit/s."""
-    frames = _frames(samples, rate)
-    whole, rest = divmod(_samples_per_frame(rate) // 8 * bitrate * 1000, rate)
-    # LAME pads a frame whenever the fractions passed over, after the first, fill another byte.
-    padding = -(-((frames - 1) * rest) // rate)
-    return whole + frames * whole + padding  # the first for the frame of `_info_frame`
-
-
-def encode(  # noqa: PLR0913 - what an MP3 is made of
-    pcm: Iterable[bytes], samples: int, rate: int, channels: int, *, bitrate: int, quality: int
-) -> Iterator[bytes]:
-    """Encode `samples` samples a channel of 16 bits, which `pcm` brings in pieces of whole ones.
-
-    Yields MP3 as it comes, at first a frame that tells players the exact duration.
+    Yields MP3 as it comes, at first a frame that tells players the exact duration. Raises what
+    `read` raises. Who gives up before the end closes it, and so waits for the second run.
     """
-    encoder = lameenc.Encoder()
-    encoder.set_channels(channels)
-    encoder.set_in_sample_rate(rate)
-    encoder.set_out_sample_rate(rate)
-    encoder.set_bit_rate(bitrate)
-    encoder.set_quality(quality)
-    encoder.silence()
-    encoded = _not_empty(encoder, pcm)
-    first = next(encoded)
-    yield _info_frame(first[:4], samples, rate, channels, bitrate)
-    yield first
-    yield from encoded
+    current = _Run(form, quality, read, 0)
+    while not current.held:
+        current.feed()
+    yield form.info_frame(bytes(current.held[:4]))
+    span, warm_up = _frames(form, _SPAN_SECONDS), _frames(form, _WARM_UP_SECONDS)
+    seam = span
+    # Not worth its while for the last bit; nor for padded frames, which telephony has not.
+    while not form.padded and seam + span // 4 < form.frames:
+        ahead = _Run(form, quality, read, seam - warm_up)
+        with ahead.running_to(seam + span):
+            yield from current.until(seam + _COMPARED, hold=seam - _COMPARED)
+        if not ahead.agrees(current, seam):
+            break
+        yield ahead.joined_to(current, seam)
+        current = ahead
+        seam += 2 * span
+    yield from current.rest()
 
 
-def _not_empty(encoder: lameenc.Encoder, pcm: Iterable[bytes]) -> Iterator[bytes]:
-    for piece in pcm:
-        encoded = encoder.encode(piece)
-        if encoded:
-            yield bytes(encoded)
-    yield bytes(encoder.flush())
+def _frames(form: Form, seconds: int) -> int:
+    return seconds * form.rate // form.samples_per_frame
 
 
-def _samples_per_frame(rate: int) -> int:
-    return 576 if rate <= 24000 else 1152
+class _Run:
+    """One run of the encoder, from a frame of the recording on.
 
-
-def _frames(samples: int, rate: int) -> int:
-    return -(-(samples + _DELAY) // _samples_per_frame(rate))
-
-
-def _info_frame(head: bytes, samples: int, rate: int, channels: int, bitrate: int) -> bytes:
-    """A silent frame that tells how many frames and bytes follow and what of them is padding.
-
-    Without it a player takes the encoder's delay and padding, up to 0.2 s, for part of the
-    recording. Source: the "Info" form of Xing's header with LAME's extension, "Mp3 Info Tag
-    rev 1 specifications" by Gabriel Bouvigne.
+    `held` is what it has made and not given away; it begins with frame `first`.
     """
-    frames = _frames(samples, rate)
-    size = _samples_per_frame(rate) // 8 * bitrate * 1000 // rate
-    side_info = {(True, 1): 9, (True, 2): 17, (False, 1): 17, (False, 2): 32}
-    body = bytes((head[0], head[1] | 1, head[2] & ~2, head[3]))  # no checksum, no padding
-    body += bytes(side_info[rate <= 24000, channels])
-    body += struct.pack(">4sIII", b"Info", 3, frames, length(samples, rate, bitrate))
-    padding = frames * _samples_per_frame(rate) - samples - _ENCODER_DELAY
-    gap = (_ENCODER_DELAY << 12 | padding).to_bytes(3, "big")
-    body += b"LAME3.100" + bytes(12) + gap
-    return body.ljust(size, b"\0")
+
+    def __init__(self, form: Form, quality: int, read: Read, first: int) -> None:
+        self.held = bytearray()
+        self.first = first
+        self._form = form
+        self._read = read
+        self._position = first * form.samples_per_frame * form.sample_size
+        self._piece = _FIRST_PIECE
+        self._ended = False
+        self._encoder = lameenc.Encoder()
+        self._encoder.set_channels(form.channels)
+        self._encoder.set_in_sample_rate(form.rate)
+        self._encoder.set_out_sample_rate(form.rate)
+        self._encoder.set_bit_rate(form.bitrate)
+        self._encoder.set_quality(quality)
+        self._encoder.silence()
+
+    def feed(self) -> None:
+        """Encode one more piece; at the recording's end, what the encoder still has."""
+        size = min(self._piece, self._form.samples * self._form.sample_size - self._position)
+        if size:
+            piece = self._read(self._position, size)
+            self.held += self._encoder.encode(piece)
+            self._position += len(piece)
+            self._piece = min(self._piece * 2, _LARGEST_PIECE)
+        else:
+            self.held += self._encoder.flush()
+            self._ended = True
+
+    def until(self, frame: int, *, hold: int) -> Iterator[bytes]:
+        """Encode until that frame is reached; yield what is made, but hold all from `hold` on."""
+        while True:
+            yield from self._given(hold)
+            if self._made >= frame or self._ended:
+                return
+            self.feed()
+
+    def rest(self) -> Iterator[bytes]:
+        """Yield what is held, and all to the end."""
+        while True:
+            if self.held:
+                yield bytes(self.held)
+                self.held.clear()
+            if self._ended:
+                return
+            self.feed()
+
+    @contextlib.contextmanager
+    def running_to(self, frame: int) -> Iterator[None]:
+        """Encode up to a frame meanwhile, in a thread of the same priority, and wait for it."""
+        thread = threading.Thread(target=self._run_to, args=(frame,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
+
+    def _run_to(self, frame: int) -> None:
+        # What fails here agrees with nothing, and fails the other run too when it comes there.
+        with contextlib.suppress(Exception):
+            while self._made < frame and not self._ended:
+                self.feed()
+
+    def agrees(self, other: _Run, seam: int) -> bool:
+        """True when around a frame both runs make the same sound, so that this one can go on."""
+        if self._made < seam + _COMPARED:
+            return False
+        needed = self._form.main_data_begin(self._frame(seam))
+        room = _COMPARED * (self._form.frame_size - self._form.head_size)
+        return needed <= room and all(
+            self._frame(number)[: self._form.head_size]
+            == other._frame(number)[: self._form.head_size]
+            for number in range(seam - _COMPARED, seam + _COMPARED)
+        )
+
+    def joined_to(self, other: _Run, seam: int) -> bytes:
+        """The other's frames before the seam, and from there on all that this one has made.
+
+        The main data of the frame at the seam begins in the frames before it, in bytes that are of
+        no other frame (ISO/IEC 11172-3, main_data_begin): there, these are this one's.
+        """
+        needed = self._form.main_data_begin(self._frame(seam))
+        before = []
+        for number in range(seam - 1, seam - _COMPARED - 1, -1):
+            own = min(needed, self._form.frame_size - self._form.head_size)
+            kept = self._form.frame_size - own
+            before.append(other._frame(number)[:kept] + self._frame(number)[kept:])
+            needed -= own
+        list(self._given(seam))
+        return b"".join(reversed(before)) + b"".join(self._given(self._made))
+
+    @property
+    def _made(self) -> int:
+        return self.first + len(self.held) // self._form.frame_size
+
+    def _frame(self, number: int) -> bytes:
+        start = (number - self.first) * self._form.frame_size
+        return bytes(self.held[start : start + self._form.frame_size])
+
+    def _given(self, frame: int) -> Iterator[bytes]:
+        """Give away what is held before a frame."""
+        size = (min(frame, self._made) - self.first) * self._form.frame_size
+        if size > 0:
+            yield bytes(self.held[:size])
+            del self.held[:size]
+            self.first += size // self._form.frame_size

@@ -19,21 +19,19 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 from evolvex_api import config
-from evolvex_api.backends import mp3, sox, wav
+from evolvex_api.backends import mp3, mp3_form, sox, wav
 from evolvex_api.backends.failures import StorageUnavailable, UnsupportedAudio
+from evolvex_api.backends.mp3_form import Form
 from evolvex_api.backends.recordings import SLN_RATES, WAV_EXTENSIONS, Recording
 
 log = logging.getLogger(__name__)
 
-# Small pieces first, so that a listener hears something at once; then few large ones.
-_FIRST_PIECE = 8 * 1024
-_LARGEST_PIECE = 256 * 1024
 _POLL_SHORTEST, _POLL_LONGEST = 0.001, 0.05
 _TAKEOVERS = 3
 # A file without a header does not tell whether it still grows; MixMonitor writes more often.
@@ -133,28 +131,26 @@ class Transcoder:
                 on_failure.pop_all()
                 return _whole_file(recording)
             pcm = _pcm_of(recording)
-            if pcm is not None and pcm.rate in mp3.MPEG_RATES:
+            if pcm is not None and pcm.rate in mp3_form.MPEG_RATES:
                 return self._encoded(pcm)
             for rate in (None, _HIGHEST_RATE):
                 decoded = self._decoded(recording, rate)
                 with contextlib.closing(decoded.stream):
                     pcm = _decoded_pcm(decoded, recording.status)
-                    if pcm.rate in mp3.MPEG_RATES:
+                    if pcm.rate in mp3_form.MPEG_RATES:
                         return self._encoded(pcm)
         raise UnsupportedAudio("The recording can't be resampled.")
 
     def _encoded(self, pcm: _Pcm) -> Audio:
-        bitrate = mp3.bitrate_at(pcm.rate, self._settings.bitrate)
-        length = mp3.length(pcm.samples, pcm.rate, bitrate)
-        quality, encoder = self._settings.quality, mp3.encoder_version()
-        name = _key(pcm.status, "mp3", bitrate, quality, encoder) + ".mp3"
-        finished = None if pcm.live else self._cache.get(name, length)
+        form, quality = _form(pcm, self._settings.bitrate), self._settings.quality
+        name = _key(pcm.status, "mp3", form.bitrate, quality, mp3.encoder_version()) + ".mp3"
+        finished = None if pcm.live else self._cache.get(name, form.length)
         if finished is not None:
-            return Audio(finished, length, pcm.status.st_mtime, file=True, cached=name)
-        encoding = _Encoding(_own(pcm), bitrate, quality, length)
+            return Audio(finished, form.length, pcm.status.st_mtime, file=True, cached=name)
+        encoding = _Encoding(_own(pcm), form, quality)
         if pcm.live:
-            return Audio(_LiveMp3(encoding), length, None)
-        return Audio(_Growing(self._cache, name, encoding), length, pcm.status.st_mtime)
+            return Audio(_LiveMp3(encoding), form.length, None)
+        return Audio(_Growing(self._cache, name, encoding), form.length, pcm.status.st_mtime)
 
     def _decoded(self, recording: Recording, rate: int | None = None) -> Audio:
         """The recording decoded by sox, as a file of the cache; at `rate` Hz where given."""
@@ -260,32 +256,40 @@ class _Cache:
 
 
 class _Encoding:
-    """One MP3 to be made: its samples, its settings, and the length it must have."""
+    """One MP3 to be made: its samples, its form, and LAME's quality."""
 
-    def __init__(self, pcm: _Pcm, bitrate: int, quality: int, length: int) -> None:
+    def __init__(self, pcm: _Pcm, form: Form, quality: int) -> None:
         self.pcm = pcm
-        self.length = length
-        self._bitrate = bitrate
+        self.length = form.length
+        self._form = form
         self._quality = quality
 
-    def run(self) -> Iterator[bytes]:
-        """Yield the MP3; RuntimeError at its end if it is not as long as promised."""
+    def run(self) -> Generator[bytes]:
+        """Yield the MP3; RuntimeError at its end if it is not as long as promised.
+
+        Who gives up before the end closes it, before the recording.
+        """
         made = 0
-        pcm = self.pcm
-        how = {"bitrate": self._bitrate, "quality": self._quality}
-        for piece in mp3.encode(_pieces(pcm), pcm.samples, pcm.rate, pcm.channels, **how):
-            made += len(piece)
-            yield piece
+        with contextlib.closing(mp3.encode(self._form, self._quality, self._read)) as pieces:
+            for piece in pieces:
+                made += len(piece)
+                yield piece
         if made != self.length:
             raise RuntimeError(f"an MP3 has {made} bytes, {self.length} were promised")
 
     def own(self) -> _Encoding:
         """The same encoding with a descriptor of its own."""
-        return _Encoding(_own(self.pcm), self._bitrate, self._quality, self.length)
+        return _Encoding(_own(self.pcm), self._form, self._quality)
 
     def close(self) -> None:
         """Let go of the recording."""
         os.close(self.pcm.descriptor)
+
+    def _read(self, position: int, size: int) -> bytes:
+        piece = os.pread(self.pcm.descriptor, size, self.pcm.start + position)
+        if not piece:
+            raise RuntimeError("the recording became shorter while it was read")
+        return piece
 
 
 class _Growing(io.RawIOBase):
@@ -382,6 +386,7 @@ class _LiveMp3(io.RawIOBase):
 
     def close(self) -> None:
         if not self.closed:
+            self._pieces.close()
             self._encoding.close()
         super().close()
 
@@ -422,9 +427,10 @@ def _encode_into(cache: _Cache, name: str, descriptor: int, encoding: _Encoding)
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)
     try:
         position = 0
-        for piece in encoding.run():
-            os.pwrite(descriptor, piece, position)
-            position += len(piece)
+        with contextlib.closing(encoding.run()) as pieces:
+            for piece in pieces:
+                os.pwrite(descriptor, piece, position)
+                position += len(piece)
         cache.publish(part, name, encoding.pcm.status)
     except Exception:
         log.exception("encoding failed")
@@ -434,15 +440,8 @@ def _encode_into(cache: _Cache, name: str, descriptor: int, encoding: _Encoding)
         os.close(descriptor)
 
 
-def _pieces(pcm: _Pcm) -> Iterator[bytes]:
-    position, size = 0, _FIRST_PIECE
-    while position < pcm.size:
-        piece = os.pread(pcm.descriptor, min(size, pcm.size - position), pcm.start + position)
-        if not piece:
-            raise RuntimeError("the recording became shorter while it was read")
-        yield piece
-        position += len(piece)
-        size = min(size * 2, _LARGEST_PIECE)
+def _form(pcm: _Pcm, bitrate: int) -> Form:
+    return Form(pcm.samples, pcm.rate, pcm.channels, mp3_form.bitrate_at(pcm.rate, bitrate))
 
 
 def _pcm_of(recording: Recording) -> _Pcm | None:

@@ -2,54 +2,153 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import subprocess
+from array import array
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evolvex_api.backends import mp3, sox, wav
+from evolvex_api.backends import mp3, mp3_form, sox, wav
 from evolvex_api.backends.failures import UnsupportedAudio
+from evolvex_api.backends.mp3_form import Form
 
 NOISE = random.Random(1).randbytes(1 << 20)
+
+
+def encoded(form: Form, pcm: bytes, quality: int = 7) -> bytes:
+    """The whole MP3 of some samples."""
+    return b"".join(mp3.encode(form, quality, lambda start, size: pcm[start : start + size]))
+
+
+def test_side_information_is_where_it_is_looked_for() -> None:
+    """At a seam the encoder's frames are compared by it: ISO/IEC 11172-3, 2.4.1.7."""
+    assert Form(1, 48000, 1, 32).head_size == 4 + 17
+    assert Form(1, 32000, 2, 32).head_size == 4 + 32
+    assert Form(1, 8000, 1, 32).head_size == 4 + 9
+    assert Form(1, 24000, 2, 32).head_size == 4 + 17
+    frame = bytes((255, 0, 0, 0, 0b10000001, 0b10000000))
+    assert Form(1, 48000, 1, 32).main_data_begin(frame) == 0b100000011
+    assert Form(1, 8000, 1, 32).main_data_begin(frame) == 0b10000001
 
 
 @settings(max_examples=150, deadline=None)
 @given(
     samples=st.integers(1, 40_000),
-    rate=st.sampled_from(mp3.MPEG_RATES),
+    rate=st.sampled_from(mp3_form.MPEG_RATES),
     channels=st.sampled_from([1, 2]),
     wanted=st.sampled_from([32, 40, 64, 96, 160]),
-    piece=st.integers(1, 20_000),
 )
 def test_the_length_is_known_beforehand(
-    samples: int, rate: int, channels: int, wanted: int, piece: int
+    samples: int, rate: int, channels: int, wanted: int
 ) -> None:
-    bitrate = mp3.bitrate_at(rate, wanted)
-    pcm = NOISE[: samples * 2 * channels]
-    step = piece * 2 * channels
-    pieces = [pcm[start : start + step] for start in range(0, len(pcm), step)]
-    made = b"".join(mp3.encode(pieces, samples, rate, channels, bitrate=bitrate, quality=7))
-    assert len(made) == mp3.length(samples, rate, bitrate)
+    form = Form(samples, rate, channels, mp3_form.bitrate_at(rate, wanted))
+    assert len(encoded(form, NOISE)) == form.length
 
 
-@pytest.mark.parametrize("rate", mp3.MPEG_RATES)
+@pytest.mark.parametrize("rate", mp3_form.MPEG_RATES)
 @pytest.mark.parametrize("boundary", [576, 1152, 1728, 2304, 3456])
 def test_lengths_at_every_boundary(rate: int, boundary: int) -> None:
     for samples in (boundary - 1, boundary, boundary + 1):
-        made = b"".join(mp3.encode([NOISE[: samples * 2]], samples, rate, 1, bitrate=32, quality=7))
-        assert len(made) == mp3.length(samples, rate, 32)
+        form = Form(samples, rate, 1, 32)
+        assert len(encoded(form, NOISE)) == form.length
 
 
+@pytest.mark.usefixtures("short_spans")
 def test_encoding_is_deterministic() -> None:
     """A part file may be written twice, by two processes: the bytes must be the same."""
-    runs = [
-        b"".join(mp3.encode(pieces, 100_000, 8000, 1, bitrate=32, quality=5))
-        for pieces in ([NOISE[:200_000]], [NOISE[:8192], NOISE[8192:200_000]])
-    ]
-    assert runs[0] == runs[1]
+    form = Form(500_000, 8000, 1, 32)
+    assert encoded(form, NOISE) == encoded(form, NOISE)
+
+
+@pytest.fixture
+def short_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the second run of the encoder begin after seconds, not minutes."""
+    monkeypatch.setattr(mp3, "_SPAN_SECONDS", 12)
+    monkeypatch.setattr(mp3, "_LARGEST_PIECE", 16 * 1024)  # a run passes its end by less than one
+
+
+@pytest.fixture
+def seams(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Of each seam, whether the second run went on there."""
+    found: list[bool] = []
+    agrees = mp3._Run.agrees
+
+    def noted(run: mp3._Run, other: mp3._Run, seam: int) -> bool:
+        found.append(agrees(run, other, seam))
+        return found[-1]
+
+    monkeypatch.setattr(mp3._Run, "agrees", noted)
+    return found
+
+
+def sound(seconds: int, rate: int, channels: int) -> bytes:
+    """Noise in syllables and pauses, as a voice has them; 16 bits."""
+    chance = random.Random(7)
+    samples = array("h")
+    while len(samples) < seconds * rate * channels:
+        loud = chance.choice((0, 30, 800, 6000, 20000))
+        samples.extend(int(chance.uniform(-loud, loud)) for _ in range(rate // 8 * channels))
+    return samples[: seconds * rate * channels].tobytes()
+
+
+def heard(made: bytes) -> bytes:
+    """What a decoder makes of an MP3."""
+    decode = ["sox", "-t", "mp3", "-", "-t", "raw", "-"]
+    return subprocess.run(decode, input=made, capture_output=True, check=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels", "bitrate"),
+    [(8000, 1, 32), (8000, 2, 64), (16000, 1, 32), (48000, 1, 64), (48000, 2, 96)],
+)
+@pytest.mark.usefixtures("short_spans")
+def test_a_seam_is_not_heard(
+    rate: int,
+    channels: int,
+    bitrate: int,
+    seams: list[bool],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pcm = sound(70, rate, channels)
+    form = Form(70 * rate, rate, channels, bitrate)
+    made = encoded(form, pcm, quality=5)
+    assert seams == [True, True, True]
+    monkeypatch.setattr(mp3, "_SPAN_SECONDS", 1000)
+    alone = encoded(form, pcm, quality=5)
+    assert len(made) == len(alone) == form.length
+    assert heard(made) == heard(alone)
+
+
+@pytest.mark.usefixtures("short_spans")
+def test_runs_that_disagree_are_not_joined(
+    seams: list[bool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mp3, "_WARM_UP_SECONDS", 2)
+    monkeypatch.setattr(mp3._Run, "running_to", lambda *_: contextlib.nullcontext())
+    form = Form(500_000, 8000, 1, 32)
+    made = encoded(form, NOISE)
+    assert seams == [False]
+    monkeypatch.setattr(mp3, "_SPAN_SECONDS", 1000)
+    assert made == encoded(form, NOISE)
+
+
+@pytest.mark.usefixtures("short_spans")
+def test_a_recording_that_cannot_be_read_further_on_fails_at_its_turn() -> None:
+    def read(start: int, size: int) -> bytes:
+        if start + size > 300_000:
+            raise OSError("gone")
+        return NOISE[start : start + size]
+
+    made = 0
+    with pytest.raises(OSError, match="gone"):
+        for piece in mp3.encode(Form(500_000, 8000, 1, 32), 7, read):
+            made += len(piece)
+    assert made > 30_000
 
 
 def read(tmp_path: Path, content: bytes) -> wav.Header:
