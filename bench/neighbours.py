@@ -6,6 +6,7 @@ import contextlib
 import socket
 import statistics
 import threading
+import time
 from collections.abc import Iterator
 
 from bench.measure import Client, Row, at_most
@@ -14,6 +15,8 @@ from bench.stand import Stand
 _STALLED = 100
 _ROUNDS = 40
 _ENCODINGS = 4
+# Long enough for the recording to be encoded, and for nginx to take it for each listener.
+_WATCHED = 5
 
 
 def rows(stand: Stand) -> Iterator[Row]:
@@ -55,11 +58,13 @@ def _beside_stalled(stand: Stand) -> Row:
         alone = _median(client, path)
         for _ in range(_STALLED):
             stalled.enter_context(_stalled(stand, uniqueid))
-        stand.wait_encoded()
-        beside = _median(client, path)
+        taken = []
+        until = time.monotonic() + _WATCHED
+        while time.monotonic() < until:
+            taken.append(client.time(path))
     stand.settle()
     what = f"check behind nginx, beside {_STALLED} listeners that read nothing; alone"
-    return at_most(what, "ms", beside, alone, 2)
+    return at_most(what, "ms", statistics.median(taken), alone, 2)
 
 
 def _stalled(stand: Stand, uniqueid: str) -> socket.socket:

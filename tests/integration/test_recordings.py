@@ -332,7 +332,7 @@ def test_a_killed_encoder_is_taken_over(pbx: Pbx) -> None:
             with contextlib.suppress(OSError, http.client.IncompleteRead):
                 bodies.append(listener.result().body)
     again = get(pbx, "get_file_mp3", uniqueid).body
-    assert len(again) == 288 * (1 + 50_002)  # frames of 0.072 s, see backends/mp3.py
+    assert len(again) == 288 * (1 + 50_002)  # frames of 0.072 s, see backends/mp3_form.py
     assert all(body == again for body in bodies)
 
 
