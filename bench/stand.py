@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import shutil
 import subprocess
 from functools import cached_property
@@ -30,6 +31,8 @@ class Stand:
 
     def __init__(self) -> None:
         packages.ensure(*packages.PBX, *packages.AUDIO, *packages.PHP, *packages.WEB, "wrk")
+        # As under systemd: its journal adds the time to a line, so the service does not.
+        os.environ["JOURNAL_STREAM"] = "0:0"
         self._open = contextlib.ExitStack()
         self._names = (f"bench-{number}" for number in itertools.count(1))
 

@@ -10,7 +10,7 @@ import logging
 import random
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,7 +34,7 @@ class Entry:
     status: str = "-"
     user: str = "-"
     group: str = "-"
-    length: int = 0
+    headers: Sequence[tuple[str, str]] = ()
     bytes: int = 0
     touched: dict[str, str] = field(default_factory=dict)
 
@@ -62,7 +62,7 @@ class Journal:
 
         def start(status: str, headers: list[tuple[str, str]], *args: Any) -> Any:
             made.status = status[:3]
-            made.length = next((int(v) for k, v in headers if k.lower() == "content-length"), 0)
+            made.headers = headers
             headers.append(("X-Request-ID", made.request_id))
             return start_response(status, headers, *args)
 
@@ -104,13 +104,17 @@ def _follow_file(wrapper: Any, made: Entry, ended: Callable[[], None]) -> Iterab
     start = file.tell()
 
     def close_and_tell() -> None:
-        made.bytes = (file.tell() - start) or made.length
+        made.bytes = (file.tell() - start) or _content_length(made.headers)
         close()
         ended()
 
     wrapper.close = close_and_tell
     followed: Iterable[bytes] = wrapper
     return followed
+
+
+def _content_length(headers: Sequence[tuple[str, str]]) -> int:
+    return next((int(value) for name, value in headers if name.lower() == "content-length"), 0)
 
 
 def _request_id(environ: dict[str, Any]) -> str:

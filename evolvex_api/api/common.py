@@ -21,7 +21,10 @@ from evolvex_api.params import Params
 
 EXTENSION = "evolvex"
 _JSON = json.JSONEncoder(ensure_ascii=False)
-_NOT_STORED = (("Cache-Control", "no-store"),)
+_JSON_HEADERS = (
+    ("Content-Type", "application/json; charset=utf-8"),
+    ("Cache-Control", "no-store"),
+)
 
 
 @dataclass(frozen=True)
@@ -105,4 +108,4 @@ def json_answer(data: Any) -> Response:
 
 def json_text(body: str | bytes) -> Response:
     """An answer whose JSON text is ready."""
-    return Response(body, headers=_NOT_STORED, content_type="application/json; charset=utf-8")
+    return Response(body, headers=_JSON_HEADERS)
