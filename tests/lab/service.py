@@ -3,6 +3,7 @@
 import hashlib
 import http.client
 import json
+import re
 import sys
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -186,7 +187,9 @@ class Service(Server):
         return [sys.executable, "-m", "evolvex_api", "serve", "--config", str(self.config)]
 
     def _environment(self) -> dict[str, str]:
-        return super()._environment() | {"PYTHONPATH": str(_CHECKOUT)}
+        unit = (_CHECKOUT / "systemd" / "evolvex-api.service").read_text()
+        shipped = dict(re.findall(r"^Environment=(\w+)=(.*)$", unit, re.MULTILINE))
+        return super()._environment() | shipped | {"PYTHONPATH": str(_CHECKOUT)}
 
     def _is_ready(self) -> bool:
         try:
