@@ -43,7 +43,7 @@ SELECT 'acc', CONCAT('7495', LPAD(seq %% 9973, 7, '0')), CONCAT(100 + seq %% 90)
 FROM seq_%d_to_%d
 """
 _PHP = """<?php
-$db = new mysqli('127.0.0.1', '%s', '%s', '%s', %d);
+$db = new mysqli('localhost', '%s', '%s', '%s', 0, '%s');
 $db->set_charset('utf8mb4');
 $query = $db->prepare('SELECT * FROM cdr WHERE start >= ? AND start <= ? ORDER BY start');
 $query->bind_param('ss', $_GET['start'], $_GET['end']);
@@ -137,8 +137,8 @@ def _mariadb(database: MariaDB, count: int, order: str = "") -> float:
     last = _FIRST_DAY + timedelta(days=count // _ROWS_A_DAY)
     sql = f"SELECT * FROM cdr WHERE start >= '{_FIRST_DAY}' AND start < '{last}' {order}"
     user, password = database.reader
-    login = [f"--user={user}", f"--password={password}", "--host=127.0.0.1"]
-    command = ["mariadb", "--no-defaults", *login, f"--port={database.port}", "--quick", ORIGINAL]
+    login = [f"--user={user}", f"--password={password}", f"--socket={database.socket}"]
+    command = ["mariadb", "--no-defaults", *login, "--quick", ORIGINAL]
     return seconds(
         lambda: subprocess.run([*command, "-e", sql], stdout=subprocess.DEVNULL, check=True)
     )
@@ -152,7 +152,7 @@ class Php(Server):
     def __init__(self, database: MariaDB) -> None:
         super().__init__()
         self.port = free_ports()
-        login = (*database.reader, ORIGINAL, database.port)
+        login = (*database.reader, ORIGINAL, database.socket)
         (self.directory / "index.php").write_text(_PHP % login)
 
     def _command(self) -> Sequence[str]:

@@ -55,7 +55,9 @@ class Stand:
     @cached_property
     def service(self) -> Service:
         """The service at a TCP port, with nobody before it."""
-        return self._started(Service(self.asterisk, self.database))
+        # The database's socket is what `evolvex-api setup` configures.
+        options = {"cdr": {"unix_socket": str(self.database.socket)}}
+        return self._started(Service(self.asterisk, self.database, options))
 
     @cached_property
     def key(self) -> str:
