@@ -7,42 +7,49 @@ import socket
 import statistics
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
+from bench import cdr
 from bench.measure import Client, Row, at_most
 from bench.stand import Stand
 
 _STALLED = 100
 _ROUNDS = 40
 _ENCODINGS = 4
+_EXPORTS = 2
 # Long enough for the recording to be encoded, and for nginx to take it for each listener.
 _WATCHED = 5
 
 
 def rows(stand: Stand) -> Iterator[Row]:
-    """The median of status while four hours are encoded, and of check beside stalled listeners."""
-    yield _beside_encoders(stand)
+    """Medians: status beside encoders and beside exports, check beside stalled listeners."""
+    cdr.fill(stand.database)
+    stand.hold_channels(400)
+    listeners = [partial(_listen, stand, stand.recording(60)[0]) for _ in range(_ENCODINGS)]
+    yield _status_while(stand, f"{_ENCODINGS} new 1 h recordings are encoded", listeners)
+    exports = [partial(cdr.fetched, stand, cdr.LARGEST)] * _EXPORTS
+    yield _status_while(stand, f"{_EXPORTS} clients take {cdr.LARGEST:,} rows each", exports)
+    stand.asterisk.hang_up_all()
+    stand.settle()
     yield _beside_stalled(stand)
 
 
-def _beside_encoders(stand: Stand) -> Row:
-    stand.hold_channels(400)
+def _status_while(stand: Stand, what: str, works: Sequence[Callable[[], object]]) -> Row:
+    """The median of status while all the work is done, at the same time, and before."""
     with stand.client() as client:
         path = stand.path("status")
         idle = _median(client, path)
-        uniqueids = [stand.recording(60)[0] for _ in range(_ENCODINGS)]
-        listeners = [threading.Thread(target=_listen, args=(stand, each)) for each in uniqueids]
-        for listener in listeners:
-            listener.start()
+        at_work = [threading.Thread(target=work) for work in works]
+        for each in at_work:
+            each.start()
         taken = []
-        while all(listener.is_alive() for listener in listeners):
+        while all(each.is_alive() for each in at_work):
             taken.append(client.time(path))
-        for listener in listeners:
-            listener.join()
-    stand.asterisk.hang_up_all()
-    stand.settle()
-    what = f"status, median, while {_ENCODINGS} new 1 h recordings are encoded; while idle"
-    return at_most(what, "ms", statistics.median(taken), idle, 3)
+        for each in at_work:
+            each.join()
+    median = statistics.median(taken)
+    return at_most(f"status, median, while {what}; while idle", "ms", median, idle, 3)
 
 
 def _listen(stand: Stand, uniqueid: str) -> None:

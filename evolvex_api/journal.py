@@ -27,16 +27,34 @@ WsgiApp = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 @dataclass
 class Entry:
-    """What the journal will say of one request."""
+    """What the journal will say of one request; as text, its line."""
 
     request_id: str
+    method: str
+    path: str  # as WSGI has it: the bytes of UTF-8 as Latin-1
+    peer: str
     started: float = field(default_factory=time.monotonic)
+    ended: float = 0.0
     status: str = "-"
     user: str = "-"
     group: str = "-"
     headers: Sequence[tuple[str, str]] = ()
     bytes: int = 0
     touched: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        path = self.path.encode("latin-1").decode("utf-8", "replace").translate(_PLAIN)
+        touched = "".join(f" {name}={value}" for name, value in self.touched.items())
+        return (
+            f"{self.request_id} {self.status} {self.method} {path}"
+            f" {(self.ended - self.started) * 1000:.1f}ms {self.bytes}B"
+            f" user={self.user} group={self.group} from={self.peer}{touched}"
+        )
+
+    def write(self) -> None:
+        """Write the line, as the request has ended; its text is made where lines are written."""
+        self.ended = time.monotonic()
+        log.info("%s", self)
 
 
 def entry() -> Entry:
@@ -57,7 +75,12 @@ class Journal:
         self._app = app
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        made = Entry(_request_id(environ))
+        made = Entry(
+            _request_id(environ),
+            environ["REQUEST_METHOD"],
+            environ.get("PATH_INFO", ""),
+            environ.get("REMOTE_ADDR") or "-",
+        )
         environ[_ENVIRON_KEY] = made
 
         def start(status: str, headers: list[tuple[str, str]], *args: Any) -> Any:
@@ -68,17 +91,16 @@ class Journal:
 
         body = self._app(environ, start)
         if hasattr(body, "filelike"):
-            return _follow_file(body, made, lambda: _write(environ, made))
-        return _Followed(body, made, lambda: _write(environ, made))
+            return _follow_file(body, made)
+        return _Followed(body, made)
 
 
 class _Followed:
     """A response body that counts its bytes and tells when it is closed."""
 
-    def __init__(self, body: Iterable[bytes], made: Entry, ended: Callable[[], None]) -> None:
+    def __init__(self, body: Iterable[bytes], made: Entry) -> None:
         self._body = body
         self._entry = made
-        self._ended = ended
 
     def __iter__(self) -> Iterator[bytes]:
         for chunk in self._body:
@@ -91,10 +113,10 @@ class _Followed:
             if hasattr(self._body, "close"):
                 self._body.close()
         finally:
-            self._ended()
+            self._entry.write()
 
 
-def _follow_file(wrapper: Any, made: Entry, ended: Callable[[], None]) -> Iterable[bytes]:
+def _follow_file(wrapper: Any, made: Entry) -> Iterable[bytes]:
     """Follow a wsgi.file_wrapper, which must stay what it is for gunicorn to use sendfile(2).
 
     The file's position tells what was sent when the client went away; when all was sent, gunicorn
@@ -106,7 +128,7 @@ def _follow_file(wrapper: Any, made: Entry, ended: Callable[[], None]) -> Iterab
     def close_and_tell() -> None:
         made.bytes = (file.tell() - start) or _content_length(made.headers)
         close()
-        ended()
+        made.write()
 
     wrapper.close = close_and_tell
     followed: Iterable[bytes] = wrapper
@@ -123,22 +145,6 @@ def _request_id(environ: dict[str, Any]) -> str:
         return given
     # Unique, not secret: the system's own random numbers cost more than the rest of this function.
     return f"{random.getrandbits(64):016x}"
-
-
-def _write(environ: dict[str, Any], made: Entry) -> None:
-    log.info(
-        "%s %s %s %s %.1fms %dB user=%s group=%s from=%s%s",
-        made.request_id,
-        made.status,
-        environ["REQUEST_METHOD"],
-        environ.get("PATH_INFO", "").encode("latin-1").decode("utf-8", "replace").translate(_PLAIN),
-        (time.monotonic() - made.started) * 1000,
-        made.bytes,
-        made.user,
-        made.group,
-        environ.get("REMOTE_ADDR") or "-",
-        "".join(f" {name}={value}" for name, value in made.touched.items()),
-    )
 
 
 # A hostile path must not write lines of its own into the journal.

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Iterator
 from typing import TextIO
 
 # Lines of this time are written at once; a person reads no faster.
@@ -33,15 +34,15 @@ def configure() -> None:
 
 
 class LineHandler(logging.Handler):
-    """Writes lines from a thread of its own, in order, several at once when they come fast.
+    """Makes and writes lines in a thread of its own, in order, several at once when they come fast.
 
     A write lets other threads of the process run, and under load the one that wrote then waits
-    for its turn: far longer than the write itself takes (docs/performance.md, "check"). The
-    interpreter's end (logging.shutdown) writes what is left; only a killed process loses the
-    lines of its last moment.
+    for its turn: far longer than the write itself takes (docs/performance.md, "check"). So what a
+    record's text is made of must not change any more when it is logged. The interpreter's end
+    (logging.shutdown) writes what is left; only a killed process loses its last moment's lines.
     """
 
-    _waiting: deque[str]
+    _waiting: deque[logging.LogRecord]
     _writer: threading.Thread | None
     _wake: threading.Event
 
@@ -58,11 +59,8 @@ class LineHandler(logging.Handler):
         )
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record; called by logging, which lets one thread in at a time."""
-        try:
-            self._waiting.append(self.format(record))
-        except Exception:  # noqa: BLE001 - as in every handler: no request fails for its log line
-            self.handleError(record)
+        """Take a record, whose text is made later; logging lets one thread in at a time."""
+        self._waiting.append(record)
         if self._writer is None:
             self._writer = threading.Thread(target=self._write_on, name="log", daemon=True)
             self._writer.start()
@@ -74,19 +72,28 @@ class LineHandler(logging.Handler):
     def flush(self) -> None:
         """Write what is waiting."""
         with self._writing, contextlib.suppress(OSError):
-            while self._waiting:
-                self._stream.write(self._next_piece())
+            for piece in self._pieces():
+                self._stream.write(piece)
                 self._stream.flush()
 
-    def _next_piece(self) -> str:
-        lines: list[str] = []
-        size = 0
+    def _pieces(self) -> Iterator[str]:
+        """What is waiting, as lines together that are not too long for one write."""
+        piece, size = "", 0
         while self._waiting:
-            size += len(self._waiting[0].encode("utf-8", "replace")) + 1
-            if lines and size > _WHOLE:
-                break
-            lines.append(self._waiting.popleft() + "\n")
-        return "".join(lines)
+            line = self._line(self._waiting.popleft())
+            added = len(line.encode("utf-8", "replace"))
+            if piece and size + added > _WHOLE:
+                yield piece
+                piece, size = "", 0
+            piece, size = piece + line, size + added
+        yield piece
+
+    def _line(self, record: logging.LogRecord) -> str:
+        try:
+            return self.format(record) + "\n"
+        except Exception:  # noqa: BLE001 - as in every handler: a wrong line keeps no other back
+            self.handleError(record)
+            return ""
 
     def _write_on(self) -> None:
         while True:
