@@ -66,7 +66,7 @@ def rows(stand: Stand) -> Iterator[Row | Growth]:
 
 def fill(database: MariaDB) -> None:
     """Put a million calls into the table, 5,000 a day, unless they are there."""
-    if database.execute("SELECT 1 FROM cdr LIMIT 1"):
+    if database.execute("SELECT 1 FROM cdr WHERE start = %s LIMIT 1", (_FIRST_DAY,)):
         return
     step = 100_000
     for first in range(1, LARGEST, step):

@@ -155,7 +155,7 @@ def stream(port: int, path: str, key: str) -> Fetched:
         first = time.perf_counter() - started
         if not bytes(buffer[:12]).endswith(b" 200"):
             raise RuntimeError(f"{path}: {bytes(buffer[:200])!r}")
-        end = b""
+        end = bytes(buffer[:size][-8:])
         while more := connection.recv_into(buffer):
             size += more
             end = (end + bytes(buffer[:more][-8:]))[-8:]
