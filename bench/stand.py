@@ -11,7 +11,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self, TypeVar
 
-from bench.bare import Bare
 from bench.measure import Client, family
 from bench.web import Nginx, SocketService
 from tests.lab import packages
@@ -77,11 +76,6 @@ class Stand:
     def nginx(self) -> Nginx:
         """nginx with the shipped configuration."""
         return self._started(Nginx(self.behind, self.asterisk.monitor))
-
-    @cached_property
-    def bare(self) -> Bare:
-        """A bare Flask route under the service's gunicorn settings."""
-        return self._started(Bare(self.service.config))
 
     def client(self) -> Client:
         """A client of the service."""

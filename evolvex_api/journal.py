@@ -6,7 +6,6 @@ touched; never a key, nor a query string. It goes to standard error, so to syste
 
 from __future__ import annotations
 
-import logging
 import random
 import re
 import time
@@ -16,7 +15,7 @@ from typing import Any
 
 from flask import request
 
-log = logging.getLogger("evolvex_api.access")
+from evolvex_api import logs
 
 _ENVIRON_KEY = "evolvex_api.journal"
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -54,7 +53,7 @@ class Entry:
     def write(self) -> None:
         """Write the line, as the request has ended; its text is made where lines are written."""
         self.ended = time.monotonic()
-        log.info("%s", self)
+        logs.info(self)
 
 
 def entry() -> Entry:

@@ -10,14 +10,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from typing import TextIO
+from typing import TextIO, TypeAlias
 
 # Lines of this time are written at once; a person reads no faster.
 _PAUSE = 0.01
 # What pipe(7) promises not to mix with what another process writes (PIPE_BUF).
 _WHOLE = 4096
+# What becomes a line: logging's record, or a time and any object.
+_Waiting: TypeAlias = logging.LogRecord | tuple[float, object]
 # When nobody reads the lines, who logs waits, as with any other handler.
 _MOST_WAITING = 10_000
+
+log = logging.getLogger(__name__)
 
 
 def configure() -> None:
@@ -26,11 +30,23 @@ def configure() -> None:
     # A line a request: what no format shows is not gathered (logging HOWTO, "Optimization").
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    handler = LineHandler(sys.stderr)
     logging.basicConfig(
-        handlers=[LineHandler(sys.stderr)],
-        level=logging.INFO,
-        format=f"{stamp}%(levelname)s %(message)s",
+        handlers=[handler], level=logging.INFO, format=f"{stamp}%(levelname)s %(message)s"
     )
+    _line_handlers.append(handler)
+
+
+def info(line: object) -> None:
+    """Log an object, whose text is made when it is written.
+
+    For the line of each request: here a thread only leaves the object, and makes no record of it.
+    Before `configure` it goes logging's way.
+    """
+    if not _line_handlers:
+        log.info("%s", line)
+    for handler in _line_handlers:
+        handler.put(line)
 
 
 class LineHandler(logging.Handler):
@@ -42,7 +58,7 @@ class LineHandler(logging.Handler):
     (logging.shutdown) writes what is left; only a killed process loses its last moment's lines.
     """
 
-    _waiting: deque[logging.LogRecord]
+    _waiting: deque[_Waiting]
     _writer: threading.Thread | None
     _wake: threading.Event
 
@@ -59,15 +75,27 @@ class LineHandler(logging.Handler):
         )
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Take a record, whose text is made later; logging lets one thread in at a time."""
-        self._waiting.append(record)
+        """Take a record; called by logging."""
+        self._take(record)
+
+    def put(self, line: object) -> None:
+        """Take an object, which becomes the record of a line in the writing thread only."""
+        self._take((time.time(), line))
+
+    def _take(self, waiting: _Waiting) -> None:
+        self._waiting.append(waiting)
         if self._writer is None:
-            self._writer = threading.Thread(target=self._write_on, name="log", daemon=True)
-            self._writer.start()
+            self._start_writer()
         if not self._wake.is_set():
             self._wake.set()
         if len(self._waiting) > _MOST_WAITING:
             self.flush()
+
+    def _start_writer(self) -> None:
+        with self._writing:
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._write_on, name="log", daemon=True)
+                self._writer.start()
 
     def flush(self) -> None:
         """Write what is waiting."""
@@ -88,7 +116,8 @@ class LineHandler(logging.Handler):
             piece, size = piece + line, size + added
         yield piece
 
-    def _line(self, record: logging.LogRecord) -> str:
+    def _line(self, waiting: _Waiting) -> str:
+        record = waiting if isinstance(waiting, logging.LogRecord) else _record(*waiting)
         try:
             return self.format(record) + "\n"
         except Exception:  # noqa: BLE001 - as in every handler: a wrong line keeps no other back
@@ -110,3 +139,13 @@ class LineHandler(logging.Handler):
     def _begin_in_child(self) -> None:
         self._begin()
         self._writing.release()
+
+
+def _record(at: float, line: object) -> logging.LogRecord:
+    record = logging.LogRecord(__name__, logging.INFO, "", 0, "%s", (line,), None)
+    record.created, record.msecs = at, at % 1 * 1000
+    return record
+
+
+# The handler of `configure`, for `info` to go to it straight.
+_line_handlers: list[LineHandler] = []

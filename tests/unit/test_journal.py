@@ -28,7 +28,7 @@ def ask(
     def start(_: str, given: Headers) -> None:
         sent.update(given)
 
-    caplog.set_level(logging.INFO, logger="evolvex_api.access")
+    caplog.set_level(logging.INFO, logger="evolvex_api.logs")
     answer: Any = Journal(app)({"REQUEST_METHOD": "GET", "PATH_INFO": "/x", **environ}, start)
     b"".join(answer)
     assert not caplog.records

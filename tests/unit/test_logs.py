@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import logging
+import os
+import re
 import subprocess
 import sys
 import threading
@@ -116,10 +118,30 @@ for number in range(300):
     log.info("%s %d", "after" if child else "child", number)
 if child:
     os.waitpid(child, 0)
+logs.info(("end", 1))
 """
     said = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script],
+        env={name: value for name, value in os.environ.items() if name != "JOURNAL_STREAM"},
+        capture_output=True,
+        text=True,
+        check=True,
     ).stderr
     for who in ("parent", "after", "child"):
         told = [int(line.split()[-1]) for line in said.splitlines() if f" {who} " in line]
         assert told == list(range(300)), who
+    # With a time of its own where systemd's journal adds none.
+    ends = [line for line in said.splitlines() if "end" in line]
+    assert len(ends) == 2
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\d [\d:]{8},\d{3} INFO \('end', 1\)", e) for e in ends)
+
+
+def test_an_object_becomes_a_line_when_it_is_written(stream: Written) -> None:
+    handler = logs.LineHandler(stream)
+    stream.open.clear()
+    line = ["first"]
+    handler.put("x")
+    handler.put(line)
+    line.append("then")
+    stream.open.set()
+    until(lambda: "".join(stream.writes) == "x\n['first', 'then']\n")
