@@ -30,23 +30,24 @@ def configure() -> None:
     # A line a request: what no format shows is not gathered (logging HOWTO, "Optimization").
     logging._srcfile = None
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    handler = LineHandler(sys.stderr)
     logging.basicConfig(
-        handlers=[handler], level=logging.INFO, format=f"{stamp}%(levelname)s %(message)s"
+        handlers=[LineHandler(sys.stderr)],
+        level=logging.INFO,
+        format=f"{stamp}%(levelname)s %(message)s",
     )
-    _line_handlers.append(handler)
 
 
 def info(line: object) -> None:
     """Log an object, whose text is made when it is written.
 
-    For the line of each request: here a thread only leaves the object, and makes no record of it.
-    Before `configure` it goes logging's way.
+    For the line of each request: after `configure` a thread only leaves the object, and makes no
+    record of it.
     """
-    if not _line_handlers:
+    handlers = logging.root.handlers
+    if handlers and isinstance(handlers[0], LineHandler):
+        handlers[0].put(line)
+    else:
         log.info("%s", line)
-    for handler in _line_handlers:
-        handler.put(line)
 
 
 class LineHandler(logging.Handler):
@@ -145,7 +146,3 @@ def _record(at: float, line: object) -> logging.LogRecord:
     record = logging.LogRecord(__name__, logging.INFO, "", 0, "%s", (line,), None)
     record.created, record.msecs = at, at % 1 * 1000
     return record
-
-
-# The handler of `configure`, for `info` to go to it straight.
-_line_handlers: list[LineHandler] = []
