@@ -9,7 +9,7 @@ from itertools import chain
 from flask import Blueprint, Response
 
 from evolvex_api import journal
-from evolvex_api.api.common import authorise, services
+from evolvex_api.api.common import authorise, json_text, services
 from evolvex_api.errors import invalid_parameter
 from evolvex_api.params import Params
 
@@ -33,10 +33,7 @@ def get_log_cdr() -> Response:
         rows.close()
         entry.touched["rows"] = str(rows.count)
 
-    response = Response(
-        chain((b'{"data":',), rows, (b"}",)), content_type="application/json; charset=utf-8"
-    )
-    response.headers["Cache-Control"] = "no-store"
+    response = json_text(chain((b'{"data":',), rows, (b"}",)))
     response.call_on_close(ended)
     return response
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,6 +107,6 @@ def json_answer(data: Any) -> Response:
     return json_text(_JSON.encode({"data": data}))
 
 
-def json_text(body: str | bytes) -> Response:
-    """An answer whose JSON text is ready."""
+def json_text(body: str | bytes | Iterable[bytes]) -> Response:
+    """An answer whose JSON text is ready, or comes in pieces."""
     return Response(body, headers=_JSON_HEADERS)

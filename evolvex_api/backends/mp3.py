@@ -104,7 +104,8 @@ class _Run:
     def until(self, frame: int, *, hold: int) -> Iterator[bytes]:
         """Encode until that frame is reached; yield what is made, but hold all from `hold` on."""
         while True:
-            yield from self._given(hold)
+            if piece := self._given(hold):
+                yield piece
             if self._made >= frame or self._ended:
                 return
             self.feed()
@@ -160,8 +161,8 @@ class _Run:
             kept = self._form.frame_size - own
             before.append(other._frame(number)[:kept] + self._frame(number)[kept:])
             needed -= own
-        list(self._given(seam))
-        return b"".join(reversed(before)) + b"".join(self._given(self._made))
+        self._given(seam)
+        return b"".join(reversed(before)) + self._given(self._made)
 
     @property
     def _made(self) -> int:
@@ -171,10 +172,11 @@ class _Run:
         start = (number - self.first) * self._form.frame_size
         return bytes(self.held[start : start + self._form.frame_size])
 
-    def _given(self, frame: int) -> Iterator[bytes]:
-        """Give away what is held before a frame."""
-        size = (min(frame, self._made) - self.first) * self._form.frame_size
-        if size > 0:
-            yield bytes(self.held[:size])
-            del self.held[:size]
-            self.first += size // self._form.frame_size
+    def _given(self, frame: int) -> bytes:
+        """Give away the whole frames that are held before a frame."""
+        frames = max(min(frame, self._made) - self.first, 0)
+        size = frames * self._form.frame_size
+        given = bytes(self.held[:size])
+        del self.held[:size]
+        self.first += frames
+        return given
