@@ -7,14 +7,14 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from evolvex_api import config as configuration
 from evolvex_api import errors
-from evolvex_api.access import AccessStore
 from evolvex_api.api import calls, cdr, check, openapi, recordings, uploads
 from evolvex_api.api.common import EXTENSION, Services
-from evolvex_api.backends.ami import Ami
-from evolvex_api.backends.cdr import Cdr
+from evolvex_api.backends.access_store import AccessStore
+from evolvex_api.backends.ami.client import Ami
+from evolvex_api.backends.audio.transcoder import Transcoder
+from evolvex_api.backends.cdr.client import Cdr
 from evolvex_api.backends.recordings import Recordings
 from evolvex_api.backends.sounds import Sounds
-from evolvex_api.backends.transcoder import Transcoder
 from evolvex_api.config import Config
 from evolvex_api.journal import Journal
 

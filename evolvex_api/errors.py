@@ -1,4 +1,4 @@
-"""ApiError and the only error handlers: every failure leaves as problem+json (RFC 9457)."""
+"""The only error handlers: every failure leaves as problem+json (RFC 9457)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from flask import Flask, Response
 from werkzeug.exceptions import HTTPException
 
 from evolvex_api.backends import failures
+from evolvex_api.core.refusals import ApiError, Code
 
 log = logging.getLogger(__name__)
 
 # After this many seconds a client may well try again (RFC 9110, Retry-After).
 _RETRY_AFTER = 5
 
-_BACKEND_FAILURES: dict[type[failures.BackendFailure], tuple[int, str]] = {
+BACKEND_FAILURES: dict[type[failures.BackendFailure], tuple[int, Code]] = {
     failures.PbxUnavailable: (503, "pbx_unavailable"),
     failures.PbxRejected: (422, "rejected_by_pbx"),
     failures.OutcomeUnknown: (502, "outcome_unknown"),
@@ -28,7 +29,7 @@ _BACKEND_FAILURES: dict[type[failures.BackendFailure], tuple[int, str]] = {
     failures.FileTooLarge: (413, "file_too_large"),
 }
 
-_HTTP_CODES = {
+HTTP_CODES: dict[int, Code] = {
     400: "bad_request",
     404: "unknown_method",
     405: "method_not_allowed",
@@ -36,34 +37,6 @@ _HTTP_CODES = {
     416: "range_not_satisfiable",
     500: "internal_error",
 }
-
-
-class ApiError(Exception):
-    """A request that can't be answered: a status, a stable code and a sentence for a person.
-
-    `parameter` names the request's parameter at fault; `extra` adds members to the problem.
-    """
-
-    def __init__(
-        self,
-        status: int,
-        code: str,
-        detail: str,
-        *,
-        parameter: str | None = None,
-        extra: dict[str, str] | None = None,
-    ) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.code = code
-        self.detail = detail
-        self.parameter = parameter
-        self.extra = extra or {}
-
-
-def invalid_parameter(parameter: str, detail: str) -> ApiError:
-    """A parameter whose value is not what it must be."""
-    return ApiError(400, "invalid_parameter", detail, parameter=parameter)
 
 
 def register(app: Flask) -> None:
@@ -99,7 +72,10 @@ def problem(error: ApiError) -> Response:
 
 
 def _backend_failure(error: failures.BackendFailure) -> Response:
-    status, code = _BACKEND_FAILURES[type(error)]
+    # The nearest class of the failure's hierarchy: a subclass is answered as its parent is.
+    status, code = next(
+        BACKEND_FAILURES[kind] for kind in type(error).__mro__ if kind in BACKEND_FAILURES
+    )
     extra = {"Uniqueid": error.uniqueid} if isinstance(error, failures.OutcomeUnknown) else None
     if status >= 500:
         log.warning("%s: %s%s", code, error, f" ({error.__cause__})" if error.__cause__ else "")
@@ -111,7 +87,7 @@ def _http_error(error: HTTPException) -> Response:
     if error.response is not None or status < 400:
         return Response(error.get_response().get_data(), status, error.get_headers())
     response = problem(
-        ApiError(status, _HTTP_CODES.get(status, "http_error"), error.description or "")
+        ApiError(status, HTTP_CODES.get(status, "http_error"), error.description or "")
     )
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):

@@ -12,7 +12,7 @@ from typing import Any
 
 from flask import Request, request
 
-from evolvex_api.errors import ApiError, invalid_parameter
+from evolvex_api.core.refusals import ApiError, invalid_parameter
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off", ""})

@@ -24,7 +24,8 @@ from evolvex_api import config as configuration
 from evolvex_api import logs
 from evolvex_api.app import create_app
 from evolvex_api.config import Config, ConfigError
-from evolvex_api.errors import ApiError, problem
+from evolvex_api.core.refusals import ApiError
+from evolvex_api.errors import problem
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from flask import Blueprint, Response, request
 
 from evolvex_api import journal
 from evolvex_api.api.common import authorise, json_answer, json_text, services
-from evolvex_api.backends.ami_status import FILTERS
-from evolvex_api.originate import read_call
+from evolvex_api.backends.ami.status import FILTERS
+from evolvex_api.core.dialling import read_call
 from evolvex_api.params import Params
 
 blueprint = Blueprint("calls", __name__)
@@ -20,7 +20,7 @@ def status() -> Response:
     caller = authorise(params)
     asked = {name: params.optional(name) for name in FILTERS}
     filters = {name: value for name, value in asked.items() if value is not None}
-    return json_text(services().ami.status().json(caller.fence, filters))
+    return json_text(services().ami.status().json(caller.scope, filters))
 
 
 @blueprint.get("/originate")
@@ -28,7 +28,7 @@ def originate() -> Response:
     """Make a call; HEAD only says whether it would be tried, as HEAD must change nothing."""
     params = Params()
     caller = authorise(params)
-    call = read_call(params, services().config.originate, caller.fence)
+    call = read_call(params, services().config.originate, caller.scope)
     wait = not params.flag("async")
     if request.method == "HEAD":
         return json_answer({})

@@ -10,7 +10,7 @@ from flask import Blueprint, Response
 
 from evolvex_api import journal
 from evolvex_api.api.common import authorise, json_text, services
-from evolvex_api.errors import invalid_parameter
+from evolvex_api.core.refusals import invalid_parameter
 from evolvex_api.params import Params
 
 blueprint = Blueprint("cdr", __name__)
@@ -26,7 +26,7 @@ def get_log_cdr() -> Response:
     params = Params()
     caller = authorise(params)
     start, end = period(params)
-    rows = services().cdr.rows(start, end, caller.fence)
+    rows = services().cdr.rows(start, end, caller.scope)
     entry = journal.entry()
 
     def ended() -> None:

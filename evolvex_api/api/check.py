@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from evolvex_api.access import Access
 from evolvex_api.api import recordings
 from evolvex_api.api.common import Caller, authorise, json_answer
+from evolvex_api.core.access import Access
 from evolvex_api.params import Params
 
 blueprint = Blueprint("check", __name__)

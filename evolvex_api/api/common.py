@@ -10,14 +10,15 @@ from typing import Any
 from flask import Response, current_app
 
 from evolvex_api import journal
-from evolvex_api.access import AccessStore, Fence, Group, User
-from evolvex_api.backends.ami import Ami
-from evolvex_api.backends.cdr import Cdr
+from evolvex_api.backends.access_store import AccessStore
+from evolvex_api.backends.ami.client import Ami
+from evolvex_api.backends.audio.transcoder import Transcoder
+from evolvex_api.backends.cdr.client import Cdr
 from evolvex_api.backends.recordings import Recordings
 from evolvex_api.backends.sounds import Sounds
-from evolvex_api.backends.transcoder import Transcoder
 from evolvex_api.config import Config
-from evolvex_api.errors import ApiError, invalid_parameter
+from evolvex_api.core.access import Group, Scope, User
+from evolvex_api.core.refusals import ApiError, invalid_parameter
 from evolvex_api.params import Params
 
 EXTENSION = "evolvex"
@@ -50,9 +51,9 @@ class Caller:
     api_key: str
 
     @property
-    def fence(self) -> Fence:
+    def scope(self) -> Scope:
         """What the caller's group may see."""
-        return self.group.fence
+        return self.group.scope
 
 
 def services() -> Services:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -15,16 +14,16 @@ from werkzeug.wsgi import wrap_file
 
 from evolvex_api import journal
 from evolvex_api.api.common import Caller, authorise, services
-from evolvex_api.backends.cdr import CallRow
+from evolvex_api.backends.audio.transcoder import Audio, Stream
+from evolvex_api.backends.cdr.client import CallRow
 from evolvex_api.backends.failures import RecordingNotFound
 from evolvex_api.backends.recordings import NOT_FOUND, Recording
-from evolvex_api.backends.transcoder import Audio, Stream
-from evolvex_api.errors import ApiError, invalid_parameter
+from evolvex_api.core import uniqueid as uniqueids
+from evolvex_api.core.refusals import ApiError, invalid_parameter
 from evolvex_api.params import Params
 
 blueprint = Blueprint("recordings", __name__)
 
-_UNIQUEID = re.compile(r"(?!\.)(?!.*\.\.)[A-Za-z0-9._;-]{1,150}")
 _CHUNK = 256 * 1024
 # Set by the shipped nginx configuration, see etc/nginx: it can serve finished files by itself.
 _ACCEL_HEADER = "X-Evolvex-Accel"
@@ -71,7 +70,7 @@ def _asked_recording() -> tuple[str, Recording]:
 
 
 def _checked(uniqueid: str) -> str:
-    if not _UNIQUEID.fullmatch(uniqueid):
+    if not uniqueids.is_valid(uniqueid):
         raise invalid_parameter("uniqueid", "uniqueid is not the id of a channel.")
     return uniqueid
 
@@ -79,7 +78,7 @@ def _checked(uniqueid: str) -> str:
 def _find(caller: Caller, uniqueid: str) -> Recording:
     """The recording of a call that the caller's group may hear; else as if there were none."""
     call = _Call(uniqueid)
-    if not caller.fence.open and not call.visible_to(caller):
+    if not caller.scope.open and not call.visible_to(caller):
         raise RecordingNotFound(NOT_FOUND)
     return services().recordings.find(uniqueid, lambda: call.rows, lambda: call.legs)
 
@@ -102,13 +101,13 @@ class _Call:
 
     def visible_to(self, caller: Caller) -> bool:
         """True when the caller's group may see a row of it or, having none yet, a live channel."""
-        fence = caller.fence
+        scope = caller.scope
         if any(
-            fence.allows(row.dcontext) or row.group_uuid == fence.group_uuid for row in self.rows
+            scope.allows(row.dcontext) or row.group_uuid == scope.group_uuid for row in self.rows
         ):
             return True
         # Asked even when rows forbid it: a PBX that is down must not tell a call from none.
-        live = any(fence.allows(leg.get("Context")) for leg in self.legs)
+        live = any(scope.allows(leg.get("Context")) for leg in self.legs)
         return live and not self.rows
 
 

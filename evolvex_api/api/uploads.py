@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request
 from evolvex_api import journal
 from evolvex_api.api.common import authorise, json_answer, services
 from evolvex_api.backends.failures import StorageUnavailable
-from evolvex_api.errors import ApiError
+from evolvex_api.core.refusals import ApiError
 from evolvex_api.params import Params
 
 blueprint = Blueprint("uploads", __name__)

@@ -18,8 +18,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from evolvex_api import config
-from evolvex_api.backends import wav
-from evolvex_api.backends.cdr import CallRow
+from evolvex_api.backends.audio import wav
+from evolvex_api.backends.cdr.client import CallRow
 from evolvex_api.backends.failures import (
     CdrUnavailable,
     RecordingEmpty,
@@ -27,6 +27,7 @@ from evolvex_api.backends.failures import (
     StorageUnavailable,
     UnsupportedAudio,
 )
+from evolvex_api.core import uniqueid as uniqueids
 
 # In the order in which they are looked for; the names are those of Asterisk's format modules.
 WAV_EXTENSIONS = ("wav", "WAV", "wav16", "wav49")
@@ -43,8 +44,6 @@ EXTENSIONS = (
     "g722",
 )
 
-# `systemname-` may precede the channel's creation time (asterisk.conf, systemname).
-_EPOCH = re.compile(r"(?:^|-)(\d{9,10})\.\d+(?:;\d)?$")
 # FreePBX: <type>-<dst>-<from>-YYYYMMDD-HHMMSS-<uniqueid>; the first parts may hold hyphens.
 _DATE_IN_NAME = re.compile(r"-(\d{4})(\d{2})(\d{2})-\d{6}-[^/]*$")
 _DATE_FIELD = re.compile(r"\{(YYYY|MM|DD)\}")
@@ -206,8 +205,8 @@ class Recordings:
 
 def epoch_of(uniqueid: str) -> datetime | None:
     """When the channel of that id was made, in the host's time zone; None when it does not tell."""
-    match = _EPOCH.search(uniqueid)
-    return datetime.fromtimestamp(int(match[1])) if match else None
+    created = uniqueids.created(uniqueid)
+    return None if created is None else datetime.fromtimestamp(created)
 
 
 def _days(uniqueid: str) -> tuple[datetime, ...]:

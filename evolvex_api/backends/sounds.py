@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from evolvex_api import config
-from evolvex_api.backends import sox
+from evolvex_api.backends.audio import sox
 from evolvex_api.backends.failures import FileTooLarge, StorageUnavailable, UnsupportedAudio
 
 _RATES = {".wav": 8000, ".wav16": 16000}

@@ -9,10 +9,10 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from evolvex_api import access
 from evolvex_api import config as configuration
-from evolvex_api.access_files import AccessFileError
+from evolvex_api.backends.access_files import AccessFileError
 from evolvex_api.config import ConfigError
+from evolvex_api.core.access import AccessBook
 
 # sysexits.h: EX_CONFIG, "something was found in an unconfigured or misconfigured state".
 EXIT_CONFIG = 78
@@ -43,7 +43,7 @@ def config_option(command: _Command) -> _Command:
     return option(guarded)  # type: ignore[return-value]  # functools.wraps keeps the signature
 
 
-def report_problems(book: access.AccessBook) -> None:
+def report_problems(book: AccessBook) -> None:
     """Say which users and groups files are wrong, and end with EXIT_CONFIG if any is."""
     for problem in book.problems:
         click.echo(f"evolvex-api: {problem}", err=True)

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import click
 
-from evolvex_api import access
 from evolvex_api import config as configuration
-from evolvex_api.backends.ami import Ami
-from evolvex_api.backends.cdr import FIELDS, Cdr
+from evolvex_api.backends import access_store
+from evolvex_api.backends.ami.client import Ami
+from evolvex_api.backends.cdr.client import FIELDS, Cdr
 from evolvex_api.backends.failures import BackendFailure
 from evolvex_api.cli.common import EXIT_CONFIG, config_option, fail
 from evolvex_api.config import Config
@@ -94,7 +94,7 @@ def _become_service_user(config_path: Path) -> None:
 
 def _configuration(config: Config) -> Iterator[Finding]:
     yield Finding("configuration", "ok", str(config.path))
-    book = access.load(config.path)
+    book = access_store.load(config.path)
     for problem in book.problems:
         yield Finding("users and groups", "fail", problem, "correct or remove the file")
     enabled = [user.name for user in book.users.values() if user.enabled]

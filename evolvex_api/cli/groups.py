@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from evolvex_api import access
-from evolvex_api.access_files import AccessFiles
+from evolvex_api.backends import access_store
+from evolvex_api.backends.access_files import AccessFiles
 from evolvex_api.cli.common import config_option, report_problems
 
 
@@ -51,7 +51,7 @@ def list_(config_path: Path) -> None:
     for _, found in AccessFiles(config_path).groups():
         contexts = ", ".join(granted.name for granted in found.accesses) or "(no context)"
         click.echo(f"{found.name}\t{contexts}\t{found.description}")
-    report_problems(access.load(config_path))
+    report_problems(access_store.load(config_path))
 
 
 @group.command()

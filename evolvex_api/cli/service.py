@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from evolvex_api import access
 from evolvex_api import config as configuration
+from evolvex_api.backends import access_store
 from evolvex_api.cli.common import config_option, report_problems
 
 
@@ -26,6 +26,6 @@ def serve(config_path: Path) -> None:
 def check_config(config_path: Path) -> None:
     """Check the configuration, the users and the groups; exit 78 if anything is wrong."""
     configuration.load(config_path)
-    book = access.load(config_path)
+    book = access_store.load(config_path)
     report_problems(book)
     click.echo(f"{config_path}: good; {len(book.users)} users, {len(book.groups)} groups")

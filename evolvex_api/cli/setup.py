@@ -11,9 +11,9 @@ from pathlib import Path
 
 import click
 
-from evolvex_api import access
 from evolvex_api import config as configuration
-from evolvex_api.access_files import AccessFileError, AccessFiles
+from evolvex_api.backends import access_store
+from evolvex_api.backends.access_files import AccessFileError, AccessFiles
 from evolvex_api.cli.common import config_option, fail
 from evolvex_api.config import Config
 from evolvex_api.setup import SetupError, host, steps
@@ -170,7 +170,7 @@ def _note_touched(config: Config, changes: Changes, found: list[Step]) -> None:
 def _first_key(config: Config, contexts: tuple[str, ...]) -> None:
     files = AccessFiles(config.path)
     # A broken file is somebody's too; doctor, at the end, tells of it.
-    if files.users() or access.load(config.path).problems:
+    if files.users() or access_store.load(config.path).problems:
         return
     try:
         if not files.groups():

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from evolvex_api import access
-from evolvex_api.access_files import AccessFiles
+from evolvex_api.backends import access_store
+from evolvex_api.backends.access_files import AccessFiles
 from evolvex_api.cli.common import config_option, report_problems
 
 
@@ -41,7 +41,7 @@ def list_(config_path: Path) -> None:
         enabled = "enabled" if found.enabled else "disabled"
         group = groups.get(found.group_uuid, "(no such group)")
         click.echo(f"{found.name}\t{enabled}\t{group}\t{found.description}")
-    report_problems(access.load(config_path))
+    report_problems(access_store.load(config_path))
 
 
 @user.command()

@@ -1,4 +1,4 @@
-"""status and originate on a real PBX: outcomes, fence, firewall, sharing of exchanges."""
+"""status and originate on a real PBX: outcomes, scope, firewall, sharing of exchanges."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The call log on a real MariaDB: both shapes of the table, hostile data, the fence, the stream."""
+"""The call log on a real MariaDB: both shapes of the table, hostile data, the scope, the stream."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ import pytest
 from pymysql.cursors import SSCursor
 
 from evolvex_api import config
-from evolvex_api.access import Fence
-from evolvex_api.backends.cdr import FIELDS, CallRow, Cdr, RawRows
+from evolvex_api.backends.cdr.client import FIELDS, CallRow, Cdr, RawRows
 from evolvex_api.backends.failures import CdrUnavailable
+from evolvex_api.core.access import Scope
 from tests.integration.conftest import Pbx
 from tests.lab.mariadb import MariaDB
 from tests.lab.server import wait_until
 
 SCRATCH = "cdrscratch"
 SHAPES = Path(__file__).parents[1] / "lab" / "sql"
-OPEN = Fence(None, "my-group")
+OPEN = Scope(None, "my-group")
 DAY = (datetime(2024, 10, 30), datetime(2024, 10, 30, 23, 59, 59))
 # The row of the original document.
 SAMPLE = {
@@ -74,9 +74,9 @@ class Scratch:
         self.sql(f"INSERT INTO cdr ({names}) VALUES ({holders})", tuple(values.values()))
 
     def rows(
-        self, start: datetime = DAY[0], end: datetime = DAY[1], fence: Fence = OPEN
+        self, start: datetime = DAY[0], end: datetime = DAY[1], scope: Scope = OPEN
     ) -> list[dict[str, str | None]]:
-        with contextlib.closing(self.cdr.rows(start, end, fence)) as export:
+        with contextlib.closing(self.cdr.rows(start, end, scope)) as export:
             rows: list[dict[str, str | None]] = json.loads(b"".join(export))
             assert export.count == len(rows)
         return rows
@@ -180,8 +180,8 @@ def test_the_fence_compares_bytes(scratch: Scratch) -> None:
     scratch.insert(start="2024-10-30 09:00:00", dcontext="x", sequence=8, group_uuid="My-group")
 
     def seen(*contexts: str) -> list[str | None]:
-        fence = Fence(frozenset(contexts), "my-group")
-        return [row["sequence"] for row in scratch.rows(fence=fence)]
+        scope = Scope(frozenset(contexts), "my-group")
+        return [row["sequence"] for row in scratch.rows(scope=scope)]
 
     assert seen("inner") == ["0", "9"]
     assert seen("Inner", "ínner") == ["1", "3", "9"]
@@ -193,9 +193,9 @@ def test_the_fence_compares_bytes(scratch: Scratch) -> None:
 def test_a_fence_on_a_latin1_table(freepbx: Scratch) -> None:
     freepbx.sql("ALTER TABLE cdr CONVERT TO CHARACTER SET latin1")
     freepbx.insert(calldate="2024-10-30 09:00:00", dcontext="café", clid="ÿþý é")
-    assert len(freepbx.rows(fence=Fence(frozenset({"café"}), "g"))) == 1
-    assert freepbx.rows(fence=Fence(frozenset({"cafe"}), "g")) == []
-    assert freepbx.rows(fence=Fence(frozenset(), "g")) == []
+    assert len(freepbx.rows(scope=Scope(frozenset({"café"}), "g"))) == 1
+    assert freepbx.rows(scope=Scope(frozenset({"cafe"}), "g")) == []
+    assert freepbx.rows(scope=Scope(frozenset(), "g")) == []
     assert freepbx.rows()[0]["clid"] == "ÿþý é"
 
 
@@ -217,7 +217,7 @@ def test_hostile_values_come_out_as_they_are(scratch: Scratch, mode: str) -> Non
     before = scratch.sql("SELECT @@GLOBAL.sql_mode AS mode")[0]["mode"]
     scratch.sql("SET GLOBAL sql_mode = %s", (mode,))
     try:
-        rows = scratch.rows(fence=Fence(frozenset({"a'b\\"}), "g"))
+        rows = scratch.rows(scope=Scope(frozenset({"a'b\\"}), "g"))
     finally:
         scratch.sql("SET GLOBAL sql_mode = %s", (before,))
     assert [row["clid"] for row in rows] == HOSTILE

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from evolvex_api.access import Fence
-from evolvex_api.backends import cdr
-from evolvex_api.backends.cdr import Cdr
+from evolvex_api.backends.cdr import client as cdr
+from evolvex_api.backends.cdr.client import Cdr
 from evolvex_api.backends.failures import CdrUnavailable
+from evolvex_api.core.access import Scope
 from tests.integration.conftest import Pbx, make_pbx
 from tests.integration.test_cdr import settings
 from tests.lab.asterisk import Asterisk
@@ -25,7 +25,7 @@ from tests.lab.mariadb import ORIGINAL, MariaDB
 from tests.lab.server import wait_until
 from tests.lab.service import Service
 
-OPEN = Fence(None, "g")
+OPEN = Scope(None, "g")
 DAY = (datetime(2002, 1, 1), datetime(2002, 1, 1, 23, 59, 59))
 ROWS = 100_000
 

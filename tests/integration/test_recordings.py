@@ -1,4 +1,4 @@
-"""Recordings of real calls: every way to find them, both forms, ranges, conditions, the fence."""
+"""Recordings of real calls: every way to find them, both forms, ranges, conditions, the scope."""
 
 from __future__ import annotations
 

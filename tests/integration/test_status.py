@@ -12,14 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from evolvex_api import config
-from evolvex_api.access import Fence
-from evolvex_api.backends.ami import Ami
-from evolvex_api.backends.ami_messages import Call
+from evolvex_api.backends.ami.client import Ami
+from evolvex_api.core.access import Scope
+from evolvex_api.core.dialling import Call
 from tests.integration.conftest import Pbx
 from tests.lab.asterisk import Asterisk
 from tests.lab.server import wait_until
 
-OPEN = Fence(None, "")
+OPEN = Scope(None, "")
 
 
 def add_dialplan(asterisk: Asterisk, context: str, *applications: str) -> None:

@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from evolvex_api import config
-from evolvex_api.access import Fence
-from evolvex_api.backends.ami import Ami
-from evolvex_api.backends.ami_messages import Call
+from evolvex_api.backends.ami.client import Ami
 from evolvex_api.backends.failures import OutcomeUnknown, PbxRejected, PbxUnavailable
+from evolvex_api.core.access import Scope
+from evolvex_api.core.dialling import Call
 
 Action = dict[str, str]
 Script = Callable[["Server", socket.socket, Action], None]
@@ -213,7 +213,7 @@ def test_what_asterisk_refuses_is_told_in_its_words() -> None:
 
 def test_a_question_is_asked_once_more_on_a_new_connection() -> None:
     with serving(first(hang_up, NO_CHANNELS)) as server:
-        assert connected(server).status().json(Fence(None, ""), {}) == b'{"data":[]}'
+        assert connected(server).status().json(Scope(None, ""), {}) == b'{"data":[]}'
         assert (server.connections, len(server.asked("Status"))) == (2, 2)
 
 
@@ -239,7 +239,7 @@ def test_no_whole_answer_in_time_is_unavailable_and_the_next_try_works(answer: s
 
 
 def test_an_endless_message_ends_the_session(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evolvex_api.backends.ami._LARGEST_ANSWER", 100_000)
+    monkeypatch.setattr("evolvex_api.backends.ami.client._LARGEST_ANSWER", 100_000)
     with serving(say("x" * 200_000)) as server, pytest.raises(PbxUnavailable):
         connected(server, timeout=10).ping()
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from evolvex_api.backends.ami_messages import (
-    Call,
+from evolvex_api.backends.ami.messages import (
     Framer,
     encode,
     fields,
-    new_uniqueid,
+    originate_headers,
     outcome,
-    variable_text,
 )
 from evolvex_api.backends.failures import PbxRejected
+from evolvex_api.core import uniqueid
+from evolvex_api.core.dialling import Call, variable_text
 
 LIST = (
     b"Response: Success\r\nActionID: X\r\nEventList: start\r\nMessage: will follow\r\n\r\n"
@@ -67,7 +67,7 @@ def test_quotes_and_backslashes_are_kept_from_asterisk() -> None:
 
 def test_a_call_as_headers() -> None:
     call = Call("Local/1@a", "b", "2", "1", 30, variables=[("x", "1")], callerid="Имя <1>")
-    headers = dict(call.headers())
+    headers = dict(originate_headers(call))
     assert headers["Async"] == "true"
     assert headers["Timeout"] == "30000"
     assert headers["ChannelId"] == call.uniqueid
@@ -76,7 +76,7 @@ def test_a_call_as_headers() -> None:
 
 
 def test_ids_are_ours_and_fit_the_call_log() -> None:
-    ids = {new_uniqueid() for _ in range(100)}
+    ids = {uniqueid.new() for _ in range(100)}
     assert len(ids) == 100
     assert all(int(one.partition(".")[2]) >= 2**32 and len(f"{one};2") <= 32 for one in ids)
 

@@ -1,4 +1,4 @@
-"""Status as channels: the contract's rule of variables, the fence, values that lie, sharing."""
+"""Status as channels: the contract's rule of variables, the scope, values that lie, sharing."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from evolvex_api.access import Fence
-from evolvex_api.backends.ami_status import SharedRun, Snapshot, Snapshots
+from evolvex_api.backends.ami.status import SharedRun, Snapshot, Snapshots
 from evolvex_api.backends.failures import PbxUnavailable
+from evolvex_api.core.access import Scope
 
-OPEN = Fence(None, "g")
-SALES = Fence(frozenset({"sales"}), "g")
+OPEN = Scope(None, "g")
+SALES = Scope(frozenset({"sales"}), "g")
 
 
 def event(number: int = 1, context: str = "sales", tail: bytes = b"", **changed: str) -> bytes:
@@ -44,10 +44,10 @@ def answer(*events: bytes, action_id: str = "ID") -> bytes:
     return start + listed + b"Event: StatusComplete\r\nActionID: %s\r\nEventList: Complete" % mark
 
 
-def shown(snapshot: Snapshot, fence: Fence = OPEN, **filters: str) -> list[dict[str, str]]:
+def shown(snapshot: Snapshot, scope: Scope = OPEN, **filters: str) -> list[dict[str, str]]:
     """What a client is told; the text must be the mappings' own."""
-    data: list[dict[str, str]] = json.loads(snapshot.json(fence, filters))["data"]
-    if fence.open and not filters:
+    data: list[dict[str, str]] = json.loads(snapshot.json(scope, filters))["data"]
+    if scope.open and not filters:
         assert [list(one.items()) for one in data] == [list(c.items()) for c in snapshot.channels]
     return data
 
@@ -126,7 +126,7 @@ def test_fence_and_filters() -> None:
     assert [one["Uniqueid"] for one in shown(snapshot, SALES, calleridnum="3")] == ["1.3"]
     assert shown(snapshot, SALES, calleridnum="3", exten="999") == []
     assert shown(snapshot, SALES, context="other") == []
-    assert shown(snapshot, Fence(frozenset(), "g")) == []
+    assert shown(snapshot, Scope(frozenset(), "g")) == []
     assert [one["Uniqueid"] for one in shown(snapshot, connectedlinenum="7", context="other")] == [
         "1.2"
     ]

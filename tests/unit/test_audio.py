@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evolvex_api.backends import mp3, mp3_form, sox, wav
+from evolvex_api.backends.audio import mp3, mp3_form, sox, wav
+from evolvex_api.backends.audio.mp3_form import Form
 from evolvex_api.backends.failures import UnsupportedAudio
-from evolvex_api.backends.mp3_form import Form
 
 NOISE = random.Random(1).randbytes(1 << 20)
 

@@ -14,16 +14,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymysql.err import OperationalError, ProgrammingError
 
-from evolvex_api.access import Fence
 from evolvex_api.api.cdr import period
-from evolvex_api.backends import cdr
-from evolvex_api.backends.cdr import FIELDS, Column, RawRows, Table
+from evolvex_api.backends.cdr import client as cdr
+from evolvex_api.backends.cdr.client import FIELDS, Column, RawRows, Table
 from evolvex_api.backends.failures import CdrUnavailable
-from evolvex_api.errors import ApiError
+from evolvex_api.core.access import Scope
+from evolvex_api.core.refusals import ApiError
 from evolvex_api.params import Params
 
 NOON = datetime(2024, 10, 30, 12)
-OPEN = Fence(None, "g")
+OPEN = Scope(None, "g")
 
 
 def lenenc(row: bytes) -> bytes:
@@ -118,20 +118,20 @@ def table(*columns: str, kind: str = "varchar", **options: Any) -> Table:
 
 
 def test_a_group_that_may_nothing_asks_for_nothing() -> None:
-    sql, arguments = table("dcontext").export(NOON, NOON, Fence(frozenset(), "g"))
+    sql, arguments = table("dcontext").export(NOON, NOON, Scope(frozenset(), "g"))
     assert " AND (FALSE) " in sql
     assert len(arguments) == 2
 
 
 def test_a_group_without_contexts_asks_for_its_own_rows() -> None:
-    sql, arguments = table("dcontext", "group_uuid").export(NOON, NOON, Fence(frozenset(), "g"))
+    sql, arguments = table("dcontext", "group_uuid").export(NOON, NOON, Scope(frozenset(), "g"))
     assert "(CAST(`group_uuid` AS BINARY) IN (%s))" in sql
     assert arguments[2:] == (b"g",)
 
 
 def test_names_are_quoted_and_never_formatted() -> None:
     made = Table("c`d%s", table("od`d %d").columns, "start", index="i`x")
-    sql, arguments = made.export(NOON, NOON, Fence(frozenset({"a' OR 1=1 -- "}), "g"))
+    sql, arguments = made.export(NOON, NOON, Scope(frozenset({"a' OR 1=1 -- "}), "g"))
     filled = sql % tuple("?" for _ in arguments)
     for name in ("`od``d %d`", "FROM `c``d%s`", "FORCE INDEX (`i``x`)"):
         assert name in filled

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from evolvex_api import access
+from evolvex_api.backends import access_store
 from evolvex_api.cli import main
+from evolvex_api.core.access import AccessBook
 
 
 class Cli:
@@ -29,9 +30,9 @@ class Cli:
         assert result.exit_code == 0, result.output
         return result.output.strip()
 
-    def book(self) -> access.AccessBook:
+    def book(self) -> AccessBook:
         """The users and groups as the service would see them."""
-        return access.load(self.config)
+        return access_store.load(self.config)
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_add_prints_the_key_alone_and_stores_only_its_hash(cli: Cli) -> None:
     user = cli.book().user_of(key)
     assert user is not None
     assert (user.name, user.description, user.enabled) == ("crm", "Битрикс24", True)
-    assert cli.book().group_of(user).fence.contexts == frozenset({"outgoing"})
+    assert cli.book().group_of(user).scope.contexts == frozenset({"outgoing"})
     file = cli.config.parent / "users.d" / "crm.conf"
     assert key not in file.read_text(encoding="utf-8")
     assert file.stat().st_mode & 0o777 == 0o640
@@ -151,7 +152,7 @@ def test_access_files_are_judged_one_by_one(cli: Cli) -> None:
     assert book.user_of(key) is not None
     assert len(book.problems) == 3
     orphan = next(user for user in book.users.values() if user.group_uuid.startswith("no"))
-    assert book.group_of(orphan).fence.contexts == frozenset()
+    assert book.group_of(orphan).scope.contexts == frozenset()
 
 
 def test_a_broken_file_is_told_and_keeps_nobody_else_from_being_managed(cli: Cli) -> None:

@@ -7,6 +7,7 @@ from flask import Flask
 
 from evolvex_api import errors
 from evolvex_api.backends import failures
+from evolvex_api.core.refusals import ApiError
 
 KINDS = [
     kind
@@ -48,6 +49,6 @@ def test_the_unexpected_tells_nothing() -> None:
 
 
 def test_a_key_that_is_missing_says_how_to_give_one() -> None:
-    status, problem, headers = answer_to(errors.ApiError(401, "missing_key", "give one"))
+    status, problem, headers = answer_to(ApiError(401, "missing_key", "give one"))
     assert (status, problem["code"]) == (401, "missing_key")
     assert headers["WWW-Authenticate"].startswith("Bearer")

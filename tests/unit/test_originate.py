@@ -7,29 +7,29 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from evolvex_api.access import Fence
-from evolvex_api.backends.ami_messages import Call, encode
+from evolvex_api.backends.ami.messages import encode, originate_headers
 from evolvex_api.config import Originate
-from evolvex_api.errors import ApiError
-from evolvex_api.originate import read_call
+from evolvex_api.core.access import Scope
+from evolvex_api.core.dialling import Call, read_call
+from evolvex_api.core.refusals import ApiError
 from evolvex_api.params import Params
 
 GOOD = {"channel": "PJSIP/100", "exten": "200", "context": "out", "priority": "1"}
 SETTINGS = Originate(("PJSIP", "SIP", "DAHDI", "Local"), ("FOO_*", "BAR"), 30)
-FENCE = Fence(frozenset({"out", "in"}), "g")
+FENCE = Scope(frozenset({"out", "in"}), "g")
 
 
-def read(fence: Fence = FENCE, **params: Any) -> Call:
+def read(scope: Scope = FENCE, **params: Any) -> Call:
     """What the firewall makes of these parameters, over good ones."""
     asked = {name: value for name, value in {**GOOD, **params}.items() if value is not None}
     with Flask(__name__).test_request_context(query_string=asked):
-        return read_call(Params(), SETTINGS, fence)
+        return read_call(Params(), SETTINGS, scope)
 
 
-def refusal(fence: Fence = FENCE, **params: Any) -> tuple[int, str, str | None]:
+def refusal(scope: Scope = FENCE, **params: Any) -> tuple[int, str, str | None]:
     """Status, code and parameter of the refusal."""
     with pytest.raises(ApiError) as caught:
-        read(fence, **params)
+        read(scope, **params)
     return caught.value.status, caught.value.code, caught.value.parameter
 
 
@@ -74,7 +74,7 @@ def test_local_is_fenced_in_whatever_case_it_is_written(tech: str) -> None:
 @pytest.mark.parametrize("context", ["secret", "OUT", "out2", "ou"])
 def test_the_context_must_be_granted(context: str) -> None:
     assert refusal(context=context) == (403, "context_denied", "context")
-    assert read(Fence(None, "g"), context=context).context == context
+    assert read(Scope(None, "g"), context=context).context == context
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_the_context_must_be_granted(context: str) -> None:
     ],
 )
 def test_values_that_no_dialplan_has(field: str, value: str) -> None:
-    assert refusal(Fence(None, "g"), **{field: value}) == (400, "invalid_parameter", field)
+    assert refusal(Scope(None, "g"), **{field: value}) == (400, "invalid_parameter", field)
 
 
 @pytest.mark.parametrize("field", [*GOOD, "callerid", "variable", "account", "codecs", "timeout"])
@@ -100,7 +100,7 @@ def test_no_control_character_in_any_field(field: str, control: str) -> None:
     good = {**GOOD, "callerid": "1", "variable": "a=1", "account": "a", "codecs": "alaw"}
     value = good.get(field, "5")
     for given in (control + value, value + control, value[:1] + control + value[1:]):
-        assert refusal(Fence(None, "g"), **{field: given}) == (400, "invalid_parameter", field)
+        assert refusal(Scope(None, "g"), **{field: given}) == (400, "invalid_parameter", field)
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -143,7 +143,7 @@ def test_the_longest_call_that_gets_through_fits_ami() -> None:
     """AMI takes 1,024 bytes a line and 128 headers."""
     variable = ",".join(["a" * 79 + "=" + "я" * 400, *(f"v{n}=1" for n in range(99))])
     call = read(
-        Fence(None, "g"),
+        Scope(None, "g"),
         channel="PJSIP/" + "1" * 200,
         exten="1" * 79,
         context="ё" * 79,
@@ -152,7 +152,7 @@ def test_the_longest_call_that_gets_through_fits_ami() -> None:
         codecs=",".join(["x" * 20] * 21),
         variable=variable,
     )
-    lines = encode(call.headers()).split(b"\r\n")
+    lines = encode(originate_headers(call)).split(b"\r\n")
     assert len(lines) < 128
     assert max(map(len, lines)) < 1024
 

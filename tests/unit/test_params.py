@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from flask import Flask
 
-from evolvex_api.errors import ApiError
+from evolvex_api.core.refusals import ApiError
 from evolvex_api.params import Params
 
 APP = Flask("params")

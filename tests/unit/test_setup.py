@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from evolvex_api import config
-from evolvex_api.access_files import AccessFiles
+from evolvex_api.backends.access_files import AccessFiles
 from evolvex_api.cli.setup import _first_key
 from evolvex_api.setup import SetupError, host
 from evolvex_api.setup.changes import Changes, block_in, marked_block, run, with_block

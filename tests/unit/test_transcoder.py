@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from evolvex_api import config
-from evolvex_api.backends import transcoder as backend
-from evolvex_api.backends import wav
-from evolvex_api.backends.cdr import CallRow
+from evolvex_api.backends.audio import transcoder as backend
+from evolvex_api.backends.audio import wav
+from evolvex_api.backends.audio.transcoder import Stream, Transcoder
+from evolvex_api.backends.cdr.client import CallRow
 from evolvex_api.backends.failures import RecordingNotFound, StorageUnavailable
 from evolvex_api.backends.recordings import Recording, Recordings
-from evolvex_api.backends.transcoder import Stream, Transcoder
 from tests.lab.server import wait_until
 
 SAMPLES = 80_000

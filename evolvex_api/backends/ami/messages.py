@@ -7,23 +7,16 @@ variables, caller numbers and account codes as they are.
 
 from __future__ import annotations
 
-import re
 import secrets
-import time
 import unicodedata
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from evolvex_api.backends.failures import PbxRejected
+from evolvex_api.core.dialling import Call, variable_text
 
 # AMI takes 1024 bytes a line (main/manager.c, struct mansession: inbuf).
 MAX_LINE = 1000
 MESSAGE_END = b"\r\n\r\n"
-# Asterisk's own ids end in a 32-bit counter, so none can be like one of ours; with `;2` behind it,
-# for a Local channel's other half, it still fits the CDR's varchar(32).
-_FIRST_OWN_NUMBER = 1 << 32
-_OWN_NUMBERS = 1 << 48
-_QUOTED = re.compile(r'["\\]')
 _ACTION_ID = b"\r\nActionID: "
 _LIST_STARTS = b"\r\nEventList: start"
 
@@ -44,57 +37,27 @@ def new_action_id() -> str:
     return secrets.token_hex(8)
 
 
-def new_uniqueid() -> str:
-    """An id for a channel, in the shape of Asterisk's own."""
-    return f"{int(time.time())}.{_FIRST_OWN_NUMBER + secrets.randbelow(_OWN_NUMBERS)}"
-
-
-@dataclass(frozen=True)
-class Call:
-    """A call to be made: `channel` is dialled first, then led to context, exten and priority.
-
-    `timeout` in seconds; texts as checked by `originate.read_call`; a variable's value must not
-    hold a comma. `uniqueid` will be the first leg's.
-    """
-
-    channel: str
-    context: str
-    exten: str
-    priority: str
-    timeout: int
-    callerid: str | None = None
-    variables: Sequence[tuple[str, str]] = ()
-    account: str | None = None
-    codecs: str | None = None
-    early_media: bool = False
-    uniqueid: str = field(default_factory=new_uniqueid)
-
-    def headers(self) -> Headers:
-        """The call as headers of the action Originate."""
-        optional = [
-            ("CallerID", self.callerid),
-            ("Account", self.account),
-            ("Codecs", self.codecs),
-            ("EarlyMedia", "true" if self.early_media else None),
-        ]
-        return [
-            ("Action", "Originate"),
-            ("Channel", self.channel),
-            ("Context", self.context),
-            ("Exten", self.exten),
-            ("Priority", self.priority),
-            ("Timeout", str(self.timeout * 1000)),
-            ("ChannelId", self.uniqueid),
-            *((name, value) for name, value in optional if value is not None),
-            *(("Variable", variable_text(name, value)) for name, value in self.variables),
-            # Always: a synchronous one would hold the whole session until somebody answers.
-            ("Async", "true"),
-        ]
-
-
-def variable_text(name: str, value: str) -> str:
-    """NAME=VALUE as a header Variable needs it: Asterisk drops bare quotes and backslashes."""
-    return f"{name}={_QUOTED.sub(lambda found: chr(92) + found[0], value)}"
+def originate_headers(call: Call) -> Headers:
+    """A call as headers of the action Originate."""
+    optional = [
+        ("CallerID", call.callerid),
+        ("Account", call.account),
+        ("Codecs", call.codecs),
+        ("EarlyMedia", "true" if call.early_media else None),
+    ]
+    return [
+        ("Action", "Originate"),
+        ("Channel", call.channel),
+        ("Context", call.context),
+        ("Exten", call.exten),
+        ("Priority", call.priority),
+        ("Timeout", str(call.timeout * 1000)),
+        ("ChannelId", call.uniqueid),
+        *((name, value) for name, value in optional if value is not None),
+        *(("Variable", variable_text(name, value)) for name, value in call.variables),
+        # Always: a synchronous one would hold the whole session until somebody answers.
+        ("Async", "true"),
+    ]
 
 
 def encode(headers: Headers) -> bytes:

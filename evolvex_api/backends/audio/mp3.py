@@ -17,7 +17,7 @@ from pathlib import Path
 
 import lameenc
 
-from evolvex_api.backends.mp3_form import Form
+from evolvex_api.backends.audio.mp3_form import Form
 
 # A span of the recording, much longer than a piece, and how long before its begin LAME listens.
 _SPAN_SECONDS, _WARM_UP_SECONDS = 300, 8

@@ -25,8 +25,9 @@ from pymysql.cursors import DictCursor, SSCursor
 from pymysql.err import MySQLError, OperationalError, raise_mysql_exception
 
 from evolvex_api import config
-from evolvex_api.access import Fence
 from evolvex_api.backends.failures import CdrUnavailable
+from evolvex_api.core import uniqueid as uniqueids
+from evolvex_api.core.access import Scope
 
 _T = TypeVar("_T")
 Connection: TypeAlias = "pymysql.Connection[Any]"
@@ -139,13 +140,13 @@ class Table:
     locks: bool = False
 
     def export(
-        self, start: datetime, end: datetime, fence: Fence
+        self, start: datetime, end: datetime, scope: Scope
     ) -> tuple[str, tuple[str | bytes, ...]]:
         """The query, with its arguments, for rows that begin from start to the end of second `end`.
 
         Its one column is the row, prepared for `_as_json`.
         """
-        condition, arguments = self._fenced(fence)
+        condition, arguments = self._scoped(scope)
         # Without the hint the server would rather sort everything than follow the index.
         hint = f" FORCE INDEX ({_quoted(self.index)})" if self.index else ""
         sql = (
@@ -215,11 +216,11 @@ class Table:
             return f"IF(`disposition` = 'ANSWERED', {answered}, NULL)"
         return None
 
-    def _fenced(self, fence: Fence) -> tuple[str, tuple[bytes, ...]]:
-        """The fence as a condition that compares bytes: no collation may widen it."""
-        if fence.contexts is None:
+    def _scoped(self, scope: Scope) -> tuple[str, tuple[bytes, ...]]:
+        """The scope as a condition that compares bytes: no collation may widen it."""
+        if scope.contexts is None:
             return "TRUE", ()
-        granted = {"dcontext": sorted(fence.contexts), "group_uuid": [fence.group_uuid]}
+        granted = {"dcontext": sorted(scope.contexts), "group_uuid": [scope.group_uuid]}
         conditions, arguments = [], []
         for name, values in granted.items():
             text = self._text(name)
@@ -346,14 +347,14 @@ class Cdr:
         self._settings = settings
         self._table: Table | None = None
 
-    def rows(self, start: datetime, end: datetime, fence: Fence) -> Export:
+    def rows(self, start: datetime, end: datetime, scope: Scope) -> Export:
         """The calls that began from `start` to `end`, oldest first, as a JSON array.
 
         Both are local times without a zone, and included; the fraction of second `end` too.
         Raises CdrUnavailable.
         """
         return self._ask(
-            lambda connection, table: Export(connection, *table.export(start, end, fence))
+            lambda connection, table: Export(connection, *table.export(start, end, scope))
         )
 
     def call(self, uniqueid: str) -> list[CallRow]:
@@ -500,10 +501,10 @@ def _window(uniqueid: str) -> tuple[datetime, datetime] | None:
 
     In local time, which the table holds. A call's legs begin while it lasts; two days are enough.
     """
-    match = re.search(r"(?:^|-)(\d{9,10})\.\d+", uniqueid)
-    if not match:
+    created = uniqueids.created(uniqueid)
+    if created is None:
         return None
-    moment = datetime.fromtimestamp(int(match[1]))
+    moment = datetime.fromtimestamp(created)
     return moment - timedelta(days=1), moment + timedelta(days=2)
 
 

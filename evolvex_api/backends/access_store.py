@@ -1,131 +1,34 @@
-"""API users, groups and contexts: who may do what. Knows no HTTP.
+"""Reading of users.d and groups.d, and the current state of both.
 
-Users and groups are INI files in `users.d/` and `groups.d/` beside evolvex.conf (CONTRACT: one
-`[user]` a file; one `[group]` and any number of `[context NAME]` a file).
+Users and groups are INI files in `users.d/` and `groups.d/` beside evolvex.conf: one `[user]` a
+file; one `[group]` and any number of `[context NAME]` a file.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import hmac
 import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from configparser import ConfigParser
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from evolvex_api.config import ConfigError, read_ini
+from evolvex_api.core.access import Access, AccessBook, Group, User
 
 _T = TypeVar("_T")
 
 log = logging.getLogger(__name__)
 
-ANY_CONTEXT = "*"
 _CONTEXT_SECTION = "context "
 _USER_KEYS = {"uuid", "name", "description", "enable", "api_key_sha256", "group_uuid"}
 _GROUP_KEYS = {"uuid", "name", "description"}
 _CONTEXT_KEYS = {"uuid", "description"}
 # Well under the second within which a changed file must count.
 _LOOK_INTERVAL = 0.4
-
-
-@dataclass(frozen=True)
-class Access:
-    """One routing context that a group may use; the name `*` grants every context."""
-
-    uuid: str
-    name: str
-    description: str
-    group_uuid: str
-
-
-@dataclass(frozen=True)
-class Fence:
-    """What a group may see: its contexts (None: every context) and rows marked as its own."""
-
-    contexts: frozenset[str] | None
-    group_uuid: str
-
-    @property
-    def open(self) -> bool:
-        """True when there is nothing to fence off."""
-        return self.contexts is None
-
-    def allows(self, context: str | None) -> bool:
-        """True when the context is granted."""
-        return self.contexts is None or context in self.contexts
-
-
-@dataclass(frozen=True)
-class Group:
-    """A group of API users and the contexts granted to it."""
-
-    uuid: str
-    name: str
-    description: str = ""
-    accesses: tuple[Access, ...] = ()
-
-    @property
-    def fence(self) -> Fence:
-        """The group's fence."""
-        names = frozenset(access.name for access in self.accesses)
-        return Fence(None if ANY_CONTEXT in names else names, self.uuid)
-
-    def access_to(self, context: str) -> Access | None:
-        """The access that grants a context, or None; one under `*` answers with the asked name."""
-        by_name = {access.name: access for access in self.accesses}
-        if context in by_name:
-            return by_name[context]
-        if ANY_CONTEXT in by_name:
-            any_ = by_name[ANY_CONTEXT]
-            return Access(any_.uuid, context, any_.description, any_.group_uuid)
-        return None
-
-
-@dataclass(frozen=True)
-class User:
-    """An API user; the key itself is known only to its holder."""
-
-    uuid: str
-    name: str
-    description: str
-    enabled: bool
-    api_key_sha256: str = field(repr=False)
-    group_uuid: str
-
-
-@dataclass(frozen=True)
-class AccessBook:
-    """All users and groups as they stood at one moment, and what was wrong with their files."""
-
-    users: Mapping[str, User] = field(default_factory=dict)  # by api_key_sha256
-    groups: Mapping[str, Group] = field(default_factory=dict)  # by uuid
-    problems: tuple[str, ...] = ()
-
-    def user_of(self, api_key: str) -> User | None:
-        """The user whose key this is, enabled or not; None for an unknown key.
-
-        Only hashes are compared, so the time taken tells nothing of any key.
-        """
-        digest = key_digest(api_key)
-        user = self.users.get(digest)
-        if user is None or not hmac.compare_digest(user.api_key_sha256, digest):
-            return None
-        return user
-
-    def group_of(self, user: User) -> Group:
-        """The user's group; one that grants nothing when its file is missing or broken."""
-        return self.groups.get(user.group_uuid) or Group(user.group_uuid, name="")
-
-
-def key_digest(api_key: str) -> str:
-    """SHA-256 of a key, in lower-case hexadecimal, as stored in users.d."""
-    return hashlib.sha256(api_key.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def users_dir(config_path: Path) -> Path:

@@ -22,10 +22,11 @@ import asterisk.manager
 from asterisk.manager import ManagerException, ManagerMsg, ManagerSocketException
 
 from evolvex_api import config
-from evolvex_api.backends import ami_messages
-from evolvex_api.backends.ami_messages import Call, Headers
-from evolvex_api.backends.ami_status import SharedRun, Snapshot, Snapshots
+from evolvex_api.backends.ami import messages
+from evolvex_api.backends.ami.messages import Headers
+from evolvex_api.backends.ami.status import SharedRun, Snapshot, Snapshots
 from evolvex_api.backends.failures import OutcomeUnknown, PbxUnavailable
+from evolvex_api.core.dialling import Call
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class Manager(asterisk.manager.Manager):  # type: ignore[misc]  # pyst2 has no t
         self._timeout = timeout
         self._owner = os.getpid()
         self._conversations: dict[str, Conversation] = {}
-        self._framer = ami_messages.Framer(self._conversations)
+        self._framer = messages.Framer(self._conversations)
         self._state = threading.Lock()
         self._writing = threading.Lock()
         self._event_lock = threading.Lock()
@@ -134,8 +135,8 @@ class Manager(asterisk.manager.Manager):  # type: ignore[misc]  # pyst2 has no t
 
         Raises ManagerSocketException, whose `sent` is False when Asterisk can't have the action.
         """
-        conversation = Conversation(self, ami_messages.new_action_id())
-        data = ami_messages.encode([*headers, ("ActionID", conversation.action_id)])
+        conversation = Conversation(self, messages.new_action_id())
+        data = messages.encode([*headers, ("ActionID", conversation.action_id)])
         with self._state:
             if not self.connected():
                 raise _failure("not connected", sent=False)
@@ -268,16 +269,16 @@ class Ami:
 
     def _dial(self, manager: Manager, call: Call, wait: bool) -> dict[str, str]:
         timeout = self._settings.timeout
-        with manager.converse(call.headers()) as conversation:
+        with manager.converse(messages.originate_headers(call)) as conversation:
             message = conversation.response(timeout)
-            if wait and not ami_messages.is_error(message):
+            if wait and not messages.is_error(message):
                 message = conversation.event(call.timeout + timeout)
-            return ami_messages.outcome(message, conversation.action_id, call.uniqueid)
+            return messages.outcome(message, conversation.action_id, call.uniqueid)
 
     def _status(self) -> Snapshot:
         answer: bytes = self._retried(self._ask_status)
-        if ami_messages.is_error(answer):
-            log.error("AMI refuses Status: %s", ami_messages.fields(answer).get("Message"))
+        if messages.is_error(answer):
+            log.error("AMI refuses Status: %s", messages.fields(answer).get("Message"))
             raise PbxUnavailable("The PBX refuses to tell its channels.")
         return self._snapshots.make(answer)
 

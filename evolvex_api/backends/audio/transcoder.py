@@ -25,9 +25,9 @@ from pathlib import Path
 from typing import Protocol
 
 from evolvex_api import config
-from evolvex_api.backends import mp3, mp3_form, sox, wav
+from evolvex_api.backends.audio import mp3, mp3_form, sox, wav
+from evolvex_api.backends.audio.mp3_form import Form
 from evolvex_api.backends.failures import StorageUnavailable, UnsupportedAudio
-from evolvex_api.backends.mp3_form import Form
 from evolvex_api.backends.recordings import SLN_RATES, WAV_EXTENSIONS, Recording
 
 log = logging.getLogger(__name__)

@@ -1,4 +1,4 @@
-"""Writing of users.d and groups.d, the other side of access.py's reading.
+"""Writing of users.d and groups.d, the other side of access_store.py's reading.
 
 A file is replaced whole and atomically, readable by its folder's group alone (the service's).
 """
@@ -15,13 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from evolvex_api import access
-from evolvex_api.access import Access, Group, User
+from evolvex_api.backends import access_store
 from evolvex_api.config import ConfigError
+from evolvex_api.core.access import CONTEXT_NAME, Access, Group, User, key_digest
 
 # No space at its end: an INI file would lose it, and the name be another's.
 _NAME = re.compile(r"\w(?:[\w .@-]{0,62}[\w.@-])?")
-_CONTEXT = re.compile(r"\*|[^\s\[\]&@/,;|]{1,79}")
+_CONTEXT = re.compile(rf"\*|{CONTEXT_NAME}")
 _API_KEY = re.compile(r"[\x21-\x7e]{16,128}")
 _ANY_LINE = re.compile(r"[^\x00-\x1f\x7f]*")
 _T = TypeVar("_T")
@@ -35,16 +35,16 @@ class AccessFiles:
     """The user and group files beside a configuration file."""
 
     def __init__(self, config_path: Path) -> None:
-        self._users = access.users_dir(config_path)
-        self._groups = access.groups_dir(config_path)
+        self._users = access_store.users_dir(config_path)
+        self._groups = access_store.groups_dir(config_path)
 
     def users(self) -> list[tuple[Path, User]]:
-        """All users with their files; a broken file is passed over (access.load tells of it)."""
-        return _readable(self._users, access.read_user)
+        """All users with their files; skips broken files (access_store.load reports them)."""
+        return _readable(self._users, access_store.read_user)
 
     def groups(self) -> list[tuple[Path, Group]]:
-        """All groups with their files; a broken file is passed over (access.load tells of it)."""
-        return _readable(self._groups, access.read_group)
+        """All groups with their files; skips broken files (access_store.load reports them)."""
+        return _readable(self._groups, access_store.read_group)
 
     def user(self, name: str) -> tuple[Path, User]:
         """The user of that name or uuid, and the file; AccessFileError when there is none."""
@@ -67,7 +67,7 @@ class AccessFiles:
         if any(name == user.name for _, user in self.users()):
             raise AccessFileError(f"there is a user {name!r} already")
         key = self._new_key(api_key)
-        digest = access.key_digest(key)
+        digest = key_digest(key)
         user = User(str(uuid.uuid4()), name, description, True, digest, group.uuid)
         self.write_user(_free_path(self._users, name), user)
         return key
@@ -76,7 +76,7 @@ class AccessFiles:
         """Give a user a new key, return it; the old one opens nothing any more."""
         path, user = self.user(name)
         key = self._new_key(None)
-        self.write_user(path, replace(user, api_key_sha256=access.key_digest(key)))
+        self.write_user(path, replace(user, api_key_sha256=key_digest(key)))
         return key
 
     def add_group(self, name: str, description: str) -> Group:
@@ -138,7 +138,7 @@ class AccessFiles:
         key = given or str(uuid.uuid4())
         if not _API_KEY.fullmatch(key):
             raise AccessFileError("a key is 16 to 128 visible ASCII characters")
-        digest = access.key_digest(key)
+        digest = key_digest(key)
         if any(digest == user.api_key_sha256 for _, user in self.users()):
             raise AccessFileError("another user has this key")
         return key

@@ -11,8 +11,8 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from evolvex_api.access import Fence
 from evolvex_api.backends.failures import PbxUnavailable
+from evolvex_api.core.access import Scope
 
 Channel = Mapping[str, str]
 
@@ -21,7 +21,7 @@ _EVENT = "Event: Status\r\n"
 _SECONDS = "\r\nSeconds: "
 _SECONDS_IN_JSON = ',"Seconds":"'
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-# What the fence rests on: who sees a channel, and which call it belongs to.
+# What the scope rests on: who sees a channel, and which call it belongs to.
 _TRUSTED = ("\r\nContext: ", "\r\nUniqueid: ", "\r\nLinkedid: ")
 # Parameter of the API → header of the event.
 FILTERS = {
@@ -111,23 +111,23 @@ class Snapshot:
             if parsed.channel.get("Linkedid") in calls
         ]
 
-    def json(self, fence: Fence, filters: Mapping[str, str]) -> bytes:
+    def json(self, scope: Scope, filters: Mapping[str, str]) -> bytes:
         """`{"data":[…]}` as UTF-8: channels of granted contexts that equal all the filters."""
-        key = (fence, *sorted(filters.items()))
+        key = (scope, *sorted(filters.items()))
         with self._making:
             if key not in self._answers:
-                self._answers[key] = self._rendered(fence, filters)
+                self._answers[key] = self._rendered(scope, filters)
             return self._answers[key]
 
     def _channel(self, parsed: _Parsed, seconds: str) -> Channel:
         own = {"Seconds": seconds} if seconds else {}
         return {**parsed.channel, **own, "ActionID": self._action_id}
 
-    def _rendered(self, fence: Fence, filters: Mapping[str, str]) -> bytes:
+    def _rendered(self, scope: Scope, filters: Mapping[str, str]) -> bytes:
         end = f',"ActionID":"{self._action_id}"}}'
         shown = self._found
-        if filters or not fence.open:
-            shown = [one for one in shown if _passes(one[0].channel, fence, filters)]
+        if filters or not scope.open:
+            shown = [one for one in shown if _passes(one[0].channel, scope, filters)]
         texts = [f"{parsed.before}{seconds}{parsed.after}{end}" for parsed, seconds in shown]
         return ('{"data":[' + ",".join(texts) + "]}").encode()
 
@@ -147,7 +147,7 @@ def _parse_channel(event: str) -> Channel:
     """One event, without its ActionID.
 
     Asterisk sends line ends within caller numbers, account codes and extensions too. A channel
-    that names its context or its ids more than once lies; it loses them, so that no fence lets it
+    that names its context or its ids more than once lies; it loses them, so that no scope lets it
     through, and nobody gets at another call by it.
     """
     head, *variables = event.split(_VARIABLE)
@@ -165,8 +165,8 @@ def _parse_channel(event: str) -> Channel:
     return channel
 
 
-def _passes(channel: Channel, fence: Fence, filters: Mapping[str, str]) -> bool:
-    return fence.allows(channel.get("Context")) and all(
+def _passes(channel: Channel, scope: Scope, filters: Mapping[str, str]) -> bool:
+    return scope.allows(channel.get("Context")) and all(
         channel.get(FILTERS[name]) == value for name, value in filters.items()
     )
 

@@ -2,46 +2,91 @@
 
 What gets through here is dialled at the PBX owner's expense, so everything is refused that is not
 known to be harmless (CVE-2012-4869 is what happens otherwise). Control characters never come this
-far: `Params` refuses them everywhere.
+far: `Params` rejects them everywhere.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from typing import Protocol
 
-from evolvex_api.access import Fence
-from evolvex_api.backends.ami_messages import MAX_LINE, Call, variable_text
 from evolvex_api.config import Originate
-from evolvex_api.errors import ApiError, invalid_parameter
-from evolvex_api.params import Params
+from evolvex_api.core import uniqueid
+from evolvex_api.core.access import CONTEXT_NAME, Scope
+from evolvex_api.core.refusals import ApiError, invalid_parameter
 
 _EXTEN = re.compile(r"[A-Za-z0-9*#+_.-]{1,79}")
-_CONTEXT = re.compile(r"[\w.+-]{1,79}")
+_CONTEXT = re.compile(CONTEXT_NAME)
 _PRIORITY = re.compile(r"[1-9][0-9]{0,8}|[A-Za-z][A-Za-z0-9_-]{0,78}")
 _RESOURCE = re.compile(r"[A-Za-z0-9_.+*#:;=@/-]{1,200}")
 # Asterisk's core_local.c: an extension, its context, and after a slash one-letter options.
 _LOCAL = re.compile(
-    r"(?P<exten>[A-Za-z0-9*#+_.-]{1,79})@(?P<context>[\w.+-]{1,79})(?:/[a-z]{1,8})?"
+    rf"(?P<exten>[A-Za-z0-9*#+_.-]{{1,79}})@(?P<context>{CONTEXT_NAME})(?:/[a-z]{{1,8}})?"
 )
 _ACCOUNT = re.compile(r"[\w.+-]{1,80}")
 _CODECS = re.compile(r"!?[a-z0-9_-]{1,20}(?:,!?[a-z0-9_-]{1,20}){0,20}", re.IGNORECASE)
 _VARIABLE_NAME = re.compile(r"_{0,2}[A-Za-z][A-Za-z0-9_]{0,78}")
 # AMI takes 128 headers in all.
 _MAX_VARIABLES = 100
-_MAX_VALUE = MAX_LINE - 100
+# AMI takes 1024 bytes a line (main/manager.c, struct mansession: inbuf).
+_MAX_VALUE = 900
+_QUOTED = re.compile(r'["\\]')
 
 
-def read_call(params: Params, settings: Originate, fence: Fence) -> Call:
+class Values(Protocol):
+    """The parameters of a request; `params.Params` is one. Each method raises ApiError(400)."""
+
+    def optional(self, name: str) -> str | None:
+        """The text of a parameter, or None when it is missing or empty."""
+
+    def required(self, name: str) -> str:
+        """The text of a parameter."""
+
+    def flag(self, name: str) -> bool:
+        """A Boolean parameter; missing is false."""
+
+    def integer(self, name: str, low: int, high: int) -> int | None:
+        """A whole number from low to high, or None when missing."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call to be made: `channel` is dialled first, then led to context, exten and priority.
+
+    `timeout` in seconds; texts as checked by `read_call`; a variable's value must not hold a
+    comma. `uniqueid` will be the first leg's.
+    """
+
+    channel: str
+    context: str
+    exten: str
+    priority: str
+    timeout: int
+    callerid: str | None = None
+    variables: Sequence[tuple[str, str]] = ()
+    account: str | None = None
+    codecs: str | None = None
+    early_media: bool = False
+    uniqueid: str = field(default_factory=uniqueid.new)
+
+
+def variable_text(name: str, value: str) -> str:
+    """NAME=VALUE as a header Variable needs it: Asterisk drops bare quotes and backslashes."""
+    return f"{name}={_QUOTED.sub(lambda found: chr(92) + found[0], value)}"
+
+
+def read_call(params: Values, settings: Originate, scope: Scope) -> Call:
     """The call that a request asks for, if its caller may make it.
 
     Raises ApiError: 400 missing_parameter and invalid_parameter, 403 context_denied.
     """
-    channel = _channel(params, settings, fence)
+    channel = _channel(params, settings, scope)
     exten = _required(params, "exten", _EXTEN)
     context = _required(params, "context", _CONTEXT)
-    _demand(fence, context)
+    _demand(scope, context)
     priority = _required(params, "priority", _PRIORITY)
     return Call(
         channel=channel,
@@ -57,10 +102,10 @@ def read_call(params: Params, settings: Originate, fence: Fence) -> Call:
     )
 
 
-def _channel(params: Params, settings: Originate, fence: Fence) -> str:
+def _channel(params: Values, settings: Originate, scope: Scope) -> str:
     channel = params.required("channel")
     technology, _, resource = channel.partition("/")
-    # Asterisk knows no case in it, so neither must the fence.
+    # Asterisk knows no case in it, so neither must the scope.
     known = {name.lower(): name for name in settings.technologies}
     if technology.lower() not in known:
         allowed = ", ".join(settings.technologies)
@@ -71,20 +116,20 @@ def _channel(params: Params, settings: Originate, fence: Fence) -> str:
         match = _LOCAL.fullmatch(resource)
         if not match:
             raise invalid_parameter("channel", "channel must be Local/exten@context.")
-        _demand(fence, match["context"])
+        _demand(scope, match["context"])
     elif not _RESOURCE.fullmatch(resource):
         raise invalid_parameter("channel", "channel names no resource that can be dialled.")
     return f"{known[technology.lower()]}/{resource}"
 
 
-def _demand(fence: Fence, context: str) -> None:
-    if not fence.allows(context):
+def _demand(scope: Scope, context: str) -> None:
+    if not scope.allows(context):
         raise ApiError(
             403, "context_denied", "Your group may not use this context.", parameter="context"
         )
 
 
-def _variables(params: Params, settings: Originate) -> Sequence[tuple[str, str]]:
+def _variables(params: Values, settings: Originate) -> Sequence[tuple[str, str]]:
     """`a=1,b=2` as pairs. A value can't hold a comma: AMI itself would split it there."""
     given = params.optional("variable")
     pairs = [_variable(pair, settings) for pair in given.split(",")] if given else []
@@ -113,11 +158,11 @@ def _variable(pair: str, settings: Originate) -> tuple[str, str]:
     return name, value
 
 
-def _required(params: Params, name: str, allowed: re.Pattern[str]) -> str:
+def _required(params: Values, name: str, allowed: re.Pattern[str]) -> str:
     return _checked(name, params.required(name), allowed)
 
 
-def _optional(params: Params, name: str, allowed: re.Pattern[str]) -> str | None:
+def _optional(params: Values, name: str, allowed: re.Pattern[str]) -> str | None:
     value = params.optional(name)
     return value and _checked(name, value, allowed)
 
@@ -128,7 +173,7 @@ def _checked(name: str, value: str, allowed: re.Pattern[str]) -> str:
     return value
 
 
-def _short(params: Params, name: str) -> str | None:
+def _short(params: Values, name: str) -> str | None:
     value = params.optional(name)
     if value is not None and len(value.encode()) > 200:
         raise invalid_parameter(name, f"{name} is too long.")

@@ -1,0 +1,1 @@
+"""The call log: MySQL's or MariaDB's table of call detail records."""

@@ -1,0 +1,1 @@
+"""The rules. Modules here import no flask and open no socket or file."""

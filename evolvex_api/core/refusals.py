@@ -1,0 +1,59 @@
+"""ApiError: why a request is refused, as a status, a stable code and a sentence; and all codes."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+# Clients compare these words, so none may ever change its meaning; openapi.yaml lists them too.
+Code = Literal[
+    "bad_request",
+    "cdr_unavailable",
+    "context_denied",
+    "file_too_large",
+    "http_error",
+    "internal_error",
+    "invalid_parameter",
+    "method_not_allowed",
+    "missing_key",
+    "missing_parameter",
+    "outcome_unknown",
+    "pbx_unavailable",
+    "precondition_failed",
+    "range_not_satisfiable",
+    "recording_empty",
+    "recording_not_found",
+    "rejected_by_pbx",
+    "storage_unavailable",
+    "unknown_key",
+    "unknown_method",
+    "unsupported_audio",
+    "user_disabled",
+]
+
+
+class ApiError(Exception):
+    """A request that can't be answered: a status, a stable code and a sentence for a person.
+
+    `parameter` names the request's parameter at fault; `extra` adds members to the problem.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: Code,
+        detail: str,
+        *,
+        parameter: str | None = None,
+        extra: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.parameter = parameter
+        self.extra = extra or {}
+
+
+def invalid_parameter(parameter: str, detail: str) -> ApiError:
+    """A parameter whose value is not what it must be."""
+    return ApiError(400, "invalid_parameter", detail, parameter=parameter)
