@@ -1,4 +1,4 @@
-"""The import graph: core/ knows no outside world, backends/ know no HTTP, nothing imports in a circle."""
+"""The import graph: core/ knows no outside world, backends/ know no HTTP, and there is no cycle."""
 
 from __future__ import annotations
 
