@@ -1,0 +1,1 @@
+"""Live calls: AMI events become calls, and calls become events for streams and webhooks."""
