@@ -276,18 +276,29 @@ def default_path() -> Path:
 
 
 def load(path: Path | None = None) -> Config:
-    """Read and check a configuration file.
+    """Read and check a configuration file and its drop-ins.
 
-    Given the file's path (default: `default_path()`), returns the Config.
+    Given the file's path (default: `default_path()`), returns the Config. Files `*.conf` in the
+    folder `<name of the file>.d` beside it are read after it, in the order of their names; the last
+    value of a key counts.
     Raises ConfigError, naming file, section, key and reason, on anything unknown or wrong.
     """
     path = path or default_path()
-    parser = read_ini(path)
-    unknown = [name for name in parser.sections() if name not in SECTIONS]
-    if unknown:
-        raise ConfigError(f"{path}: [{unknown[0]}]: unknown section")
-    sections = {name: _section(path, parser, name, kind) for name, kind in SECTIONS.items()}
+    given: _Given = {}
+    for file in (path, *drop_ins(path)):
+        parser = read_ini(file)
+        for name in parser.sections():
+            if name not in SECTIONS:
+                raise ConfigError(f"{file}: [{name}]: unknown section")
+            for key, raw in parser[name].items():
+                given[name, key] = (file, raw)
+    sections = {name: _section(path, given, name, kind) for name, kind in SECTIONS.items()}
     return Config(path=path, **sections)
+
+
+def drop_ins(path: Path) -> list[Path]:
+    """The drop-in files of a configuration file, in the order in which they are read."""
+    return sorted(path.with_name(f"{path.name}.d").glob("*.conf"))
 
 
 def read_ini(path: Path) -> configparser.ConfigParser:
@@ -315,18 +326,23 @@ def read_ini(path: Path) -> configparser.ConfigParser:
     return parser
 
 
-def _section(path: Path, parser: configparser.ConfigParser, name: str, kind: type[Any]) -> Any:
-    given = dict(parser[name]) if parser.has_section(name) else {}
+# (section, key) → the last file that sets it, and the text that it gives.
+_Given = dict[tuple[str, str], tuple[Path, str]]
+
+
+def _section(path: Path, given: _Given, name: str, kind: type[Any]) -> Any:
     fields = {f.name: f for f in dataclasses.fields(kind)}
-    for key in given:
-        if key not in fields:
-            raise ConfigError(f"{path}: [{name}] {key}: unknown key")
-    return kind(**{key: _value(path, name, f, given.get(key)) for key, f in fields.items()})
+    for (section, key), (file, _) in given.items():
+        if section == name and key not in fields:
+            raise ConfigError(f"{file}: [{name}] {key}: unknown key")
+    return kind(
+        **{key: _value(name, f, *given.get((name, key), (path, None))) for key, f in fields.items()}
+    )
 
 
-def _value(path: Path, section: str, option_: dataclasses.Field[Any], given: str | None) -> Any:
+def _value(section: str, option_: dataclasses.Field[Any], file: Path, given: str | None) -> Any:
     raw = option_.metadata["default"] if given is None else given.strip()
-    where = f"{path}: [{section}] {option_.name}"
+    where = f"{file}: [{section}] {option_.name}"
     if raw is None:
         raise ConfigError(f"{where}: is required and has no default")
     try:

@@ -77,3 +77,48 @@ def test_the_environment_names_the_file(monkeypatch: pytest.MonkeyPatch) -> None
     assert config.default_path() == Path("/somewhere/else.conf")
     monkeypatch.delenv("EVOLVEX_CONFIG")
     assert config.default_path() == Path("/etc/evolvex/evolvex.conf")
+
+
+def _with_drop_ins(tmp_path: Path, **files: str) -> Path:
+    path = tmp_path / "evolvex.conf"
+    path.write_text("[ami]\nsecret = a\nport = 1\n[cdr]\npassword = b\n")
+    folder = tmp_path / "evolvex.conf.d"
+    folder.mkdir()
+    for name, text in files.items():
+        (folder / f"{name}.conf").write_text(text)
+    (folder / "ignored.bak").write_text("nonsense")
+    return path
+
+
+def test_drop_ins_are_read_in_the_order_of_their_names_and_the_last_value_counts(
+    tmp_path: Path,
+) -> None:
+    path = _with_drop_ins(tmp_path, b="[ami]\nport = 3\n", a="[ami]\nport = 2\nhost = x\n")
+    loaded = config.load(path)
+    assert (loaded.ami.port, loaded.ami.host, loaded.ami.secret) == (3, "x", "a")
+    assert loaded.path == path
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[ami]\nport = many\n", "[ami] port: must be a whole number"),
+        ("[ami]\nprot = 1\n", "[ami] prot: unknown key"),
+        ("[amy]\nport = 1\n", "[amy]: unknown section"),
+        ("port = 1\n", "line 1 stands before any [section]"),
+    ],
+)
+def test_a_fault_in_a_drop_in_is_named_with_its_file(
+    tmp_path: Path, text: str, reason: str
+) -> None:
+    path = _with_drop_ins(tmp_path, site=text)
+    with pytest.raises(config.ConfigError) as raised:
+        config.load(path)
+    assert str(raised.value).startswith(f"{tmp_path}/evolvex.conf.d/site.conf: ")
+    assert reason in str(raised.value)
+
+
+def test_a_required_key_may_stand_in_a_drop_in(tmp_path: Path) -> None:
+    path = _with_drop_ins(tmp_path, secret="[cdr]\npassword = other\n")
+    path.write_text("[ami]\nsecret = a\n")
+    assert config.load(path).cdr.password == "other"
