@@ -14,6 +14,10 @@ _TEMPLATES = Path(__file__).parent / "etc" / "asterisk"
 _SUITES = {22: "sid", 16: "bullseye"}
 _SOUNDS_OF_ROOTFS = "/usr/share/asterisk/sounds/en_US_f_Allison"
 _RTP_PORTS = 400
+# Endpoints of PJSIP, each at a port of its own: phones, and trunks by which strangers call.
+_DESKS = tuple(str(1001 + n) for n in range(60))
+_TRUNKS = tuple(f"trunk{n}" for n in range(1, 13))
+PHONES = ("phone1", "phone2", *_DESKS, *_TRUNKS)
 # The rootfs is read-only; the lab's folder lies in it at the very path that it has outside.
 _ENTER = """
 mount --bind "$ROOTFS" "$ROOTFS"
@@ -50,7 +54,8 @@ class Asterisk(Server):
         self.version = version
         self.database = database
         self.ami_port, self.ari_port, self.sip_port = (free_ports() for _ in range(3))
-        self.phone_ports = {name: free_ports() for name in ("phone1", "phone2")}
+        first_phone = free_ports(2 * len(PHONES))
+        self.phone_ports = {name: first_phone + 2 * n for n, name in enumerate(PHONES)}
         self.etc = self.directory / "etc"
         self.sounds = self.directory / "lib" / "sounds"
         self.monitor = self.directory / "spool" / "monitor"
@@ -118,6 +123,16 @@ class Asterisk(Server):
         values = self._values()
         for template in _TEMPLATES.iterdir():
             (self.etc / template.name).write_text(_fill(template.read_text(), values))
+        (self.etc / "pjsip_phones.conf").write_text(self._endpoints())
+
+    def _endpoints(self) -> str:
+        """Return the endpoints and addresses of the desks and trunks, after pjsip.conf's models."""
+        text = ""
+        for name in (*_DESKS, *_TRUNKS):
+            model, own = ("trunk", "") if name in _TRUNKS else ("desk", f"callerid = <{name}>\n")
+            contact = f"contact = sip:{name}@127.0.0.1:{self.phone_ports[name]}"
+            text += f"[{name}]({model})\naors = {name}\n{own}[{name}]\ntype = aor\n{contact}\n\n"
+        return text
 
     def _values(self) -> dict[str, str]:
         rtp_start = free_ports(_RTP_PORTS)
