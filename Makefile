@@ -38,6 +38,10 @@ lint: $(STAMP) ## ruff and mypy --strict
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+.PHONY: config-docs
+config-docs: $(STAMP) ## etc/evolvex.conf, docs/configuration.md and the manual's keys, from config.py
+	$(BIN)/python packaging/config_docs.py
+
 .PHONY: bench
 bench: $(STAMP) ## speed beside other servers and tools, as a table and build/bench.json (root)
 	$(BIN)/python -m bench

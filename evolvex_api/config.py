@@ -1,8 +1,9 @@
 """The only reader of evolvex.conf: an INI file as typed, checked, immutable values.
 
-Each option declares its type, its default and its help in one place, the dataclasses below.
-The file is read once, at start, and judged whole: the first fault found is a ConfigError that
-names file, section, key and reason.
+Each option declares its type, its default and its help in one place, the dataclasses below;
+`make config-docs` generates etc/evolvex.conf, the manual page's list and docs/configuration.md
+from them. The file is read once, at start, and checked whole: the first fault found is a
+ConfigError that names file, section, key and reason.
 """
 
 from __future__ import annotations
@@ -16,123 +17,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from evolvex_api import option_types as types
+
 DEFAULT_PATH = Path("/etc/evolvex/evolvex.conf")
 PATH_VARIABLE = "EVOLVEX_CONFIG"
-
-_UNIX = "unix:"
-_SIZE = re.compile(r"(\d+)\s*([KMG]?)B?", re.IGNORECASE)
-_SIZE_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
 class ConfigError(Exception):
     """A configuration that can't be used; the text says where and why, never a secret."""
-
-
-def text(raw: str) -> str:
-    """A single line, as it stands."""
-    if "\n" in raw:
-        raise ValueError("must be a single line")
-    return raw
-
-
-def required_text(raw: str) -> str:
-    """A single line that is not empty."""
-    if not raw:
-        raise ValueError("must not be empty")
-    return text(raw)
-
-
-def port(raw: str) -> int:
-    """A TCP port, 1 to 65535."""
-    return whole_number(1, 65535)(raw)
-
-
-def whole_number(low: int, high: int) -> Callable[[str], int]:
-    """A reader of whole numbers from low to high, both included."""
-
-    def read(raw: str) -> int:
-        if not raw.isascii() or not raw.isdigit() or not low <= int(raw) <= high:
-            raise ValueError(f"must be a whole number from {low} to {high}")
-        return int(raw)
-
-    return read
-
-
-def seconds(raw: str) -> float:
-    """A duration in seconds, 0.1 to 3600, decimals allowed."""
-    try:
-        value = float(raw)
-    except ValueError:
-        value = -1.0
-    if not 0.1 <= value <= 3600:
-        raise ValueError("must be a number of seconds from 0.1 to 3600")
-    return value
-
-
-def size(raw: str) -> int:
-    """A size in bytes; K, M and G multiply by 1024, 1024², 1024³."""
-    match = _SIZE.fullmatch(raw)
-    if not match or int(match[1]) == 0:
-        raise ValueError("must be a size above zero such as 500K, 32M or 1G")
-    return int(match[1]) * _SIZE_UNITS[match[2].upper()]
-
-
-def folder(raw: str) -> Path:
-    """An absolute path; whether it exists is for `doctor` and for the request that needs it."""
-    path = Path(raw)
-    if not path.is_absolute():
-        raise ValueError("must be an absolute path")
-    return path
-
-
-def lines(raw: str) -> tuple[str, ...]:
-    """One value a line; empty lines do not count."""
-    return tuple(line.strip() for line in raw.splitlines() if line.strip())
-
-
-def words(raw: str) -> tuple[str, ...]:
-    """Values between commas or white space."""
-    return tuple(re.split(r"[\s,]+", raw.strip())) if raw.strip() else ()
-
-
-def recording_patterns(raw: str) -> tuple[str, ...]:
-    """Shell patterns below the recordings' root, one a line, each naming {uniqueid} and {ext}."""
-    patterns = lines(raw)
-    for pattern in patterns:
-        if pattern.startswith("/") or ".." in Path(pattern).parts:
-            raise ValueError(f"{pattern!r} must lie below root")
-        if "{uniqueid}" not in pattern or not pattern.endswith(".{ext}"):
-            raise ValueError(f"{pattern!r} must hold {{uniqueid}} and end in .{{ext}}")
-        if set(re.findall(r"\{(\w*)\}", pattern)) - {"uniqueid", "ext", "YYYY", "MM", "DD"}:
-            raise ValueError(f"{pattern!r} knows only {{YYYY}} {{MM}} {{DD}} {{uniqueid}} {{ext}}")
-    return patterns
-
-
-def mp3_bitrate(raw: str) -> int:
-    """A bit rate in kbit/s that layer III of both MPEG-1 (ISO 11172-3) and MPEG-2 (13818-3) has."""
-    common = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160)
-    if raw not in map(str, common):
-        raise ValueError(f"must be one of {', '.join(map(str, common))}")
-    return int(raw)
-
-
-def bind_address(raw: str) -> str:
-    """`unix:/path` or `host:port`."""
-    if raw.startswith(_UNIX):
-        folder(raw.removeprefix(_UNIX))
-        return raw
-    host, colon, number = raw.rpartition(":")
-    if not colon or not host:
-        raise ValueError("must be unix:/path or host:port")
-    port(number)
-    return raw
-
-
-def table_name(raw: str) -> str:
-    """A name of a database or table, safe to quote in SQL."""
-    if not re.fullmatch(r"[A-Za-z0-9_$-]{1,64}", raw):
-        raise ValueError("must be letters, digits, _, $ or -")
-    return raw
 
 
 def option(read: Callable[[str], Any], default: str | None, about: str) -> Any:
@@ -143,10 +35,10 @@ def option(read: Callable[[str], Any], default: str | None, about: str) -> Any:
     return field(metadata={"read": read, "default": default, "help": about})
 
 
-def secret_option(about: str) -> Any:
-    """A required option that never shows in a repr, and so in no log."""
-    metadata = {"read": required_text, "default": None, "help": about}
-    return field(repr=False, metadata=metadata)
+def secret_option(about: str, default: str | None = None) -> Any:
+    """An option, required without a default, that never shows in a repr, and so in no log."""
+    read = types.required_text if default is None else types.text
+    return field(repr=False, metadata={"read": read, "default": default, "help": about})
 
 
 @dataclass(frozen=True)
@@ -154,56 +46,99 @@ class Server:
     """How gunicorn serves."""
 
     bind: str = option(
-        bind_address,
+        types.bind_address,
         "unix:/run/evolvex-api/gunicorn.sock",
-        "unix:/path or host:port; a socket passed by systemd takes precedence",
+        "`unix:/path` or `host:port`. A socket passed by systemd takes precedence.",
     )
-    workers: int = option(whole_number(1, 64), "2", "worker processes")
+    workers: int = option(types.whole_number(1, 64), "2", "Worker processes.")
     threads: int = option(
-        whole_number(1, 1024),
+        types.whole_number(1, 1024),
         "64",
-        "requests that one worker answers at once; an idle thread costs next to nothing",
+        "Requests that one worker answers at once. An idle thread costs next to nothing.",
+    )
+    public: bool = option(
+        types.switch,
+        "no",
+        "`yes` permits a TCP address in `bind` that other hosts reach. Without a web server in"
+        " front nothing limits slow clients and nothing encrypts keys.",
+    )
+    public_url: str = option(
+        types.base_url,
+        "",
+        "The address under which clients reach the API, used in links to recordings. When it is"
+        " empty, the web server's scheme and host are used.",
+    )
+    cors_origins: frozenset[str] = option(
+        types.origins,
+        "",
+        "Origins of browser pages that may call the API, such as `https://crm.example.com`.",
+    )
+    state_dir: Path = option(
+        types.folder,
+        "/var/lib/evolvex-api",
+        "The folder of what must survive a restart: counts of calls, live calls, webhooks.",
     )
 
     @property
     def behind_web_server(self) -> bool:
         """True on a unix socket, whose only user is the host's web server, not a client itself."""
-        return self.bind.startswith(_UNIX)
+        return self.bind.startswith(types.UNIX)
 
 
 @dataclass(frozen=True)
 class Ami:
     """The Asterisk Manager Interface."""
 
-    host: str = option(required_text, "127.0.0.1", "where Asterisk listens for AMI")
-    port: int = option(port, "5038", "its TCP port")
-    username: str = option(required_text, "evolvex", "the AMI user")
-    secret: str = secret_option("the AMI user's secret")
-    timeout: float = option(seconds, "5", "seconds to wait for an answer of Asterisk")
+    host: str = option(types.required_text, "127.0.0.1", "The host on which Asterisk serves AMI.")
+    port: int = option(types.port, "5038", "AMI's TCP port.")
+    username: str = option(types.required_text, "evolvex", "The AMI user.")
+    secret: str = secret_option("The AMI user's secret.")
+    timeout: float = option(types.seconds, "5", "Seconds to wait for an answer of Asterisk.")
 
 
 @dataclass(frozen=True)
 class Cdr:
     """The MySQL or MariaDB table of call detail records."""
 
-    host: str = option(required_text, "127.0.0.1", "where the database listens")
-    port: int = option(port, "3306", "its TCP port")
-    unix_socket: str = option(text, "", "its socket; used instead of host and port when given")
-    user: str = option(required_text, "evolvex", "the database user; SELECT is enough")
-    password: str = secret_option("the database user's password")
-    database: str = option(table_name, "asteriskcdrdb", "the database")
-    table: str = option(table_name, "cdr", "the table")
+    host: str = option(types.required_text, "127.0.0.1", "The database's host.")
+    port: int = option(types.port, "3306", "The database's TCP port.")
+    unix_socket: str = option(
+        types.text, "", "The database's socket, used instead of host and port when given."
+    )
+    user: str = option(types.required_text, "evolvex", "The database user. SELECT is enough.")
+    password: str = secret_option("The database user's password.")
+    database: str = option(types.table_name, "asteriskcdrdb", "The database.")
+    table: str = option(types.table_name, "cdr", "The table of call detail records.")
+    cel_table: str = option(
+        types.table_name,
+        "cel",
+        "The table of channel events in the same database. It need not exist; with it, recordings"
+        " are found by the id of a dialled leg too.",
+    )
+    charset: str = option(
+        types.encoding,
+        "",
+        "The character set in which the table's bytes are, when that is not the one that the table"
+        " declares: `utf8mb4` for a latin1 table that holds UTF-8 (old Elastix and FreePBX).",
+    )
 
 
 @dataclass(frozen=True)
 class Recordings:
     """Where MixMonitor writes."""
 
-    root: Path = option(folder, "/var/spool/asterisk/monitor", "the folder of all recordings")
+    root: Path = option(
+        types.folder, "/var/spool/asterisk/monitor", "The folder of all recordings."
+    )
+    also: tuple[Path, ...] = option(
+        types.folders,
+        "",
+        "Further folders, one a line, into which symbolic links below `root` may lead.",
+    )
     patterns: tuple[str, ...] = option(
-        recording_patterns,
+        types.recording_patterns,
         "{YYYY}/{MM}/{DD}/*-{uniqueid}.{ext}",
-        "shell patterns below root, one a line, tried after {uniqueid}.{ext}",
+        "Shell patterns below `root`, one a line, tried after `{uniqueid}.{ext}`.",
     )
 
 
@@ -211,21 +146,34 @@ class Recordings:
 class Mp3:
     """MP3 encoding and the cache of what was encoded or decoded."""
 
-    bitrate: int = option(mp3_bitrate, "32", "kbit/s, constant")
-    quality: int = option(whole_number(0, 9), "5", "LAME's quality: 0 is best, 9 is fastest")
-    cache_dir: Path = option(folder, "/var/cache/evolvex-api", "the cache's folder")
-    cache_size: int = option(size, "1G", "least recently used files go when it grows over this")
+    bitrate: int = option(types.mp3_bitrate, "32", "Constant bit rate in kbit/s.")
+    quality: int = option(types.whole_number(0, 9), "5", "LAME's quality: 0 is best, 9 is fastest.")
+    cache_dir: Path = option(types.folder, "/var/cache/evolvex-api", "The cache's folder.")
+    cache_size: int = option(
+        types.size, "1G", "The cache's size. Least recently used files are removed above it."
+    )
 
 
 @dataclass(frozen=True)
 class Uploads:
     """Sounds that clients upload for the dialplan."""
 
-    directory: Path = option(folder, "/var/lib/asterisk/sounds/evolvex", "where they are stored")
-    playback_prefix: str = option(
-        text, "evolvex", "what Playback() needs before the file's name to find that folder"
+    directory: Path = option(
+        types.folder,
+        "/var/lib/evolvex-api/sounds",
+        "The folder of uploaded sounds. A link in Asterisk's folder of sounds leads there.",
     )
-    max_size: int = option(size, "32M", "the largest file that is taken")
+    playback_prefix: str = option(
+        types.text, "evolvex", "What Playback() needs before a file's name to find that folder."
+    )
+    max_size: int = option(types.size, "32M", "The largest file that is accepted.")
+    max_duration: int = option(
+        types.duration, "10m", "The longest sound that is accepted: 30s, 10m, 1h."
+    )
+    quota: int = option(
+        types.size, "1G", "Bytes of all stored sounds. `[uploads] quota` limits a group."
+    )
+    keep_free: int = option(types.size, "512M", "Bytes that uploads leave free on the disk.")
 
 
 @dataclass(frozen=True)
@@ -233,15 +181,58 @@ class Originate:
     """What `originate` may dial: the firewall against toll fraud."""
 
     technologies: tuple[str, ...] = option(
-        words, "PJSIP, SIP, IAX2, DAHDI, Local", "channel technologies that may be dialled"
+        types.words, "PJSIP, SIP, IAX2, DAHDI, Local", "Channel technologies that may be dialled."
     )
     variables: tuple[str, ...] = option(
-        words,
+        types.words,
         "",
-        "shell patterns of names all in capitals that clients may set; other names are free",
+        "Shell patterns of variable names all in capitals that clients may set. Other names are"
+        " free.",
     )
     timeout: int = option(
-        whole_number(1, 300), "30", "seconds to ring when the client says nothing"
+        types.whole_number(1, 300), "30", "Seconds to ring when the client gives no `timeout`."
+    )
+    max_calls: int = option(
+        types.whole_number(1, 100_000),
+        "100",
+        "Calls of a group that may be in flight at once, unless the group's file has a limit.",
+    )
+    calls_per_minute: int = option(
+        types.whole_number(1, 100_000),
+        "120",
+        "Calls that a group may start in a minute, unless the group's file has a limit.",
+    )
+
+
+@dataclass(frozen=True)
+class Events:
+    """The service of live calls: events, calls and webhooks."""
+
+    bind: str = option(
+        types.bind_address,
+        "unix:/run/evolvex-api/events.sock",
+        "`unix:/path` or `host:port`. A socket passed by systemd takes precedence.",
+    )
+    username: str = option(types.required_text, "evolvex-events", "The AMI user of this service.")
+    secret: str = secret_option("That AMI user's secret. `setup` fills it in.", default="")
+    retention: int = option(
+        types.duration, "24h", "How long ended calls and events are kept: 30m, 24h, 7d."
+    )
+    max_streams: int = option(
+        types.whole_number(1, 10_000), "200", "Event streams that may be open at once."
+    )
+    streams_per_user: int = option(
+        types.whole_number(1, 10_000), "20", "Event streams that one API user may have open."
+    )
+    inbound_contexts: tuple[str, ...] = option(
+        types.words,
+        "from-trunk*, from-pstn*, from-did*, incoming*, inbound*",
+        "Shell patterns of the contexts in which calls from outside begin.",
+    )
+    internal_numbers: re.Pattern[str] = option(
+        types.expression,
+        "[0-9]{2,5}",
+        "A regular expression of the numbers of this PBX's own extensions, matched as a whole.",
     )
 
 
@@ -257,6 +248,7 @@ class Config:
     mp3: Mp3
     uploads: Uploads
     originate: Originate
+    events: Events
 
 
 SECTIONS: Mapping[str, type[Any]] = {
@@ -267,6 +259,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "mp3": Mp3,
     "uploads": Uploads,
     "originate": Originate,
+    "events": Events,
 }
 
 

@@ -17,7 +17,7 @@ blueprint = Blueprint("calls", __name__)
 def status() -> Response:
     """The live channels that the caller's group may see."""
     params = Params()
-    caller = authorise(params)
+    caller = authorise(params, "status")
     asked = {name: params.optional(name) for name in FILTERS}
     filters = {name: value for name, value in asked.items() if value is not None}
     return json_text(services().ami.status().json(caller.scope, filters))
@@ -27,7 +27,7 @@ def status() -> Response:
 def originate() -> Response:
     """Make a call; HEAD only says whether it would be tried, as HEAD must change nothing."""
     params = Params()
-    caller = authorise(params)
+    caller = authorise(params, "originate")
     call = read_call(params, services().config.originate, caller.scope)
     wait = not params.flag("async")
     if request.method == "HEAD":

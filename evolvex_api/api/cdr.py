@@ -24,7 +24,7 @@ _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T]([0-9]{2}:[0-9]{2}:[0-9]
 def get_log_cdr() -> Response:
     """The rows from `start` to `end`, both included; streamed."""
     params = Params()
-    caller = authorise(params)
+    caller = authorise(params, "cdr")
     start, end = period(params)
     rows = services().cdr.rows(start, end, caller.scope)
     entry = journal.entry()

@@ -16,7 +16,7 @@ blueprint = Blueprint("check", __name__)
 def check() -> Response:
     """The API user, its access to the asked context, and whether the asked recording exists."""
     params = Params()
-    caller = authorise(params)
+    caller = authorise(params, "check")
     context = params.optional("context")
     uniqueid = recordings.optional_uniqueid(params)
     return json_answer(

@@ -62,11 +62,14 @@ def services() -> Services:
     return found
 
 
-def authorise(params: Params) -> Caller:
-    """The caller behind the request's key.
+def authorise(params: Params, right: str | None) -> Caller:
+    """The caller behind the request's key, whose group has the right (one of access.RIGHTS).
 
-    Raises ApiError: 401 missing_key or unknown_key, 403 user_disabled. A key in the header or
-    query string is judged before the body is read, so a stranger can't make us take an upload.
+    With None no right is needed.
+
+    Raises ApiError: 401 missing_key or unknown_key, 403 user_disabled or right_denied. A key in
+    the header or query string is checked before the body is read, so that a stranger can't make
+    the service take an upload.
     """
     api_key = _presented_key(params)
     book = services().access.current()
@@ -78,6 +81,13 @@ def authorise(params: Params) -> Caller:
     entry.user, entry.group = user.name, group.name or "-"
     if not user.enabled:
         raise ApiError(403, "user_disabled", "This API user is disabled.")
+    if right is not None and right not in group.rights:
+        raise ApiError(
+            403,
+            "right_denied",
+            f"The group of this API user lacks the right `{right}`; an administrator grants it by"
+            " `rights` in the group's file.",
+        )
     return Caller(user, group, api_key)
 
 

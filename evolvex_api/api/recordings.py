@@ -63,7 +63,7 @@ def exists(caller: Caller, uniqueid: str) -> bool:
 
 def _asked_recording() -> tuple[str, Recording]:
     params = Params()
-    caller = authorise(params)
+    caller = authorise(params, "recordings")
     uniqueid = _checked(params.required("uniqueid"))
     journal.touch(uniqueid=uniqueid)
     return uniqueid, _find(caller, uniqueid)

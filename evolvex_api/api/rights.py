@@ -5,7 +5,6 @@ from __future__ import annotations
 from flask import Blueprint, Response
 
 from evolvex_api.api.common import authorise, json_answer
-from evolvex_api.core.access import DEFAULT_RIGHTS, Group
 from evolvex_api.params import Params
 
 blueprint = Blueprint("rights", __name__)
@@ -14,15 +13,11 @@ blueprint = Blueprint("rights", __name__)
 @blueprint.get("/rights")
 def rights() -> Response:
     """The user's name, the rights of its group and the contexts granted (`*`: every one)."""
-    caller = authorise(Params())
+    caller = authorise(Params(), None)
     return json_answer(
         {
             "name": caller.user.name,
-            "rights": sorted(_rights(caller.group)),
+            "rights": sorted(caller.group.rights),
             "contexts": sorted(access.name for access in caller.group.accesses),
         }
     )
-
-
-def _rights(group: Group) -> frozenset[str]:
-    return DEFAULT_RIGHTS if group.accesses else frozenset({"check"})

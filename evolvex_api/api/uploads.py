@@ -20,7 +20,7 @@ blueprint = Blueprint("uploads", __name__)
 def uploads() -> Response:
     """Store the file of a multipart form; answers with what Playback() takes."""
     try:
-        authorise(Params())
+        authorise(Params(), "uploads")
         upload = request.files.get("file")
     except OSError as error:  # the body is kept in a temporary file while it is read
         raise StorageUnavailable("The file can't be taken in.") from error

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from evolvex_api.config import ConfigError, read_ini
-from evolvex_api.core.access import Access, AccessBook, Group, User
+from evolvex_api.core.access import RIGHTS, Access, AccessBook, Group, User
+from evolvex_api.option_types import words
 
 _T = TypeVar("_T")
 
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 _CONTEXT_SECTION = "context "
 _USER_KEYS = {"uuid", "name", "description", "enable", "api_key_sha256", "group_uuid"}
-_GROUP_KEYS = {"uuid", "name", "description"}
+_GROUP_KEYS = {"uuid", "name", "description", "rights"}
 _CONTEXT_KEYS = {"uuid", "description"}
 # Well under the second within which a changed file must count.
 _LOOK_INTERVAL = 0.4
@@ -138,7 +139,20 @@ def read_group(path: Path) -> Group:
         name=_required(path, parser, "group", "name"),
         description=parser["group"].get("description", ""),
         accesses=tuple(_access(path, parser, name, uuid) for name in contexts),
+        given_rights=_rights(path, parser["group"].get("rights")),
     )
+
+
+def _rights(path: Path, given: str | None) -> frozenset[str] | None:
+    if given is None:
+        return None
+    rights = frozenset(words(given))
+    unknown = sorted(rights - RIGHTS)
+    if unknown:
+        raise ConfigError(
+            f"{path}: [group] rights: {unknown[0]!r} is none of {', '.join(sorted(RIGHTS))}"
+        )
+    return rights
 
 
 def _access(path: Path, parser: ConfigParser, section: str, group_uuid: str) -> Access:

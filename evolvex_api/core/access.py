@@ -14,7 +14,7 @@ ANY_CONTEXT = "*"
 CONTEXT_NAME = r"[\w.+:-]{1,79}"
 
 # What a group may do when its file has no `rights`; `metrics` and `control` only when named.
-DEFAULT_RIGHTS = frozenset(
+DEFAULT_RIGHTS: frozenset[str] = frozenset(
     {"check", "status", "recordings", "originate", "uploads", "cdr", "events", "stats"}
 )
 RIGHTS = DEFAULT_RIGHTS | {"metrics", "control"}
@@ -55,6 +55,14 @@ class Group:
     name: str
     description: str = ""
     accesses: tuple[Access, ...] = ()
+    given_rights: frozenset[str] | None = None  # None: the file names none
+
+    @property
+    def rights(self) -> frozenset[str]:
+        """What the group may do; `check` alone when it grants no context and names no right."""
+        if self.given_rights is not None:
+            return self.given_rights
+        return DEFAULT_RIGHTS if self.accesses else frozenset({"check"})
 
     @property
     def scope(self) -> Scope:

@@ -23,6 +23,7 @@ Code = Literal[
     "recording_empty",
     "recording_not_found",
     "rejected_by_pbx",
+    "right_denied",
     "storage_unavailable",
     "unknown_key",
     "unknown_method",

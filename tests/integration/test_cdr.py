@@ -23,6 +23,7 @@ from evolvex_api.core.access import Scope
 from tests.integration.conftest import Pbx
 from tests.lab.mariadb import MariaDB
 from tests.lab.server import wait_until
+from tests.options import section
 
 SCRATCH = "cdrscratch"
 SHAPES = Path(__file__).parents[1] / "lab" / "sql"
@@ -96,7 +97,7 @@ def settings(server: MariaDB, **changes: Any) -> config.Cdr:
         **{"host": "127.0.0.1", "port": server.port, "unix_socket": "", "user": user},
         **{"password": password, "database": SCRATCH, "table": "cdr"},
     }
-    return config.Cdr(**{**values, **changes})
+    return section(config.Cdr, **{**values, **changes})
 
 
 @pytest.fixture

@@ -134,3 +134,18 @@ def test_a_changed_file_counts_at_the_next_look(
     now = time.monotonic() + 1
     monkeypatch.setattr(time, "monotonic", lambda: now)
     assert store.current().user_of(KEY) is None
+
+
+def test_rights_are_those_of_the_file_or_follow_from_the_contexts(config_path: Path) -> None:
+    path = config_path.parent / "groups.d" / "rights.conf"
+    head = "[group]\nuuid = r\nname = rights\n"
+    path.write_text(head)
+    assert access_store.read_group(path).rights == {"check"}
+    path.write_text(head + "[context out]\n")
+    assert "originate" in access_store.read_group(path).rights
+    assert "metrics" not in access_store.read_group(path).rights
+    path.write_text(head + "rights = cdr, metrics\n")
+    assert access_store.read_group(path).rights == {"cdr", "metrics"}
+    path.write_text(head + "rights = cdr, everything\n")
+    with pytest.raises(ConfigError, match=r"\[group\] rights: 'everything' is none of"):
+        access_store.read_group(path)

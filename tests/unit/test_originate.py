@@ -13,9 +13,12 @@ from evolvex_api.core.access import Scope
 from evolvex_api.core.dialling import Call, read_call
 from evolvex_api.core.refusals import ApiError
 from evolvex_api.params import Params
+from tests.options import section
 
 GOOD = {"channel": "PJSIP/100", "exten": "200", "context": "out", "priority": "1"}
-SETTINGS = Originate(("PJSIP", "SIP", "DAHDI", "Local"), ("FOO_*", "BAR"), 30)
+SETTINGS = section(
+    Originate, technologies=("PJSIP", "SIP", "DAHDI", "Local"), variables=("FOO_*", "BAR")
+)
 FENCE = Scope(frozenset({"out", "in"}), "g")
 
 

@@ -14,6 +14,7 @@ import pytest
 from evolvex_api import config
 from evolvex_api.backends.failures import FileTooLarge, StorageUnavailable, UnsupportedAudio
 from evolvex_api.backends.sounds import Sounds, sanitised
+from tests.options import section
 
 
 def recording(rate: int) -> io.BytesIO:
@@ -28,7 +29,7 @@ def recording(rate: int) -> io.BytesIO:
 @pytest.fixture
 def sounds(tmp_path: Path) -> Sounds:
     """A folder of sounds that takes 100 kB."""
-    return Sounds(config.Uploads(directory=tmp_path, playback_prefix="evolvex", max_size=100_000))
+    return Sounds(section(config.Uploads, directory=tmp_path, max_size=100_000))
 
 
 @pytest.mark.parametrize(("rate", "extensions"), [(8000, [".wav"]), (16000, [".wav", ".wav16"])])

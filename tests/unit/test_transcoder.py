@@ -17,6 +17,7 @@ from evolvex_api.backends.cdr.client import CallRow
 from evolvex_api.backends.failures import RecordingNotFound, StorageUnavailable
 from evolvex_api.backends.recordings import Recording, Recordings
 from tests.lab.server import wait_until
+from tests.options import section
 
 SAMPLES = 80_000
 UNIQUEID = "1700000000.1"
@@ -26,12 +27,12 @@ def transcoder(folder: Path) -> Transcoder:
     """A transcoder whose cache is a folder of that one."""
     cache = folder / "cache"
     cache.mkdir(exist_ok=True)
-    return Transcoder(config.Mp3(bitrate=32, quality=9, cache_dir=cache, cache_size=1 << 30))
+    return Transcoder(section(config.Mp3, quality=9, cache_dir=cache))
 
 
 def recording(folder: Path, patterns: Sequence[str] = ()) -> Recording:
     """The recording of UNIQUEID in a folder, found there alone."""
-    return Recordings(config.Recordings(root=folder, patterns=tuple(patterns))).find(
+    return Recordings(section(config.Recordings, root=folder, patterns=tuple(patterns))).find(
         UNIQUEID, lambda: [], lambda: []
     )
 
@@ -145,7 +146,9 @@ def test_patterns_may_name_the_id_anywhere(tmp_path: Path, pattern: str) -> None
 def test_an_id_told_by_the_call_log_is_no_pattern(tmp_path: Path, told: str) -> None:
     write_wav(tmp_path / f"x-{UNIQUEID}.wav")
     row = CallRow(told, UNIQUEID, "incoming", "", "", "")
-    recordings = Recordings(config.Recordings(tmp_path, ("*-{uniqueid}.{ext}",)))
+    recordings = Recordings(
+        section(config.Recordings, root=tmp_path, patterns=("*-{uniqueid}.{ext}",))
+    )
     with pytest.raises(RecordingNotFound):
         recordings.find("1700000009.9", lambda: [row], lambda: [])
 
