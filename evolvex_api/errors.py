@@ -66,8 +66,9 @@ def problem(error: ApiError) -> Response:
     response.headers["Cache-Control"] = "no-store"
     if error.status == 401:
         response.headers["WWW-Authenticate"] = 'Bearer realm="evolvex-api"'
-    if error.status == 503:
-        response.headers["Retry-After"] = str(_RETRY_AFTER)
+    retry_after = error.retry_after or (_RETRY_AFTER if error.status == 503 else None)
+    if retry_after is not None:
+        response.headers["Retry-After"] = str(retry_after)
     return response
 
 

@@ -68,6 +68,26 @@ class Params:
             raise invalid_parameter(name, f"{name} must be a whole number from {low} to {high}.")
         return int(value)
 
+    def pairs(self, name: str) -> Sequence[tuple[str | None, str]]:
+        """The values of a parameter that may hold several, in the order of the query string.
+
+        Each is (key, text): key is what stands in brackets, as PHP and axios write it
+        (`name[key]=text`); None for `name=text`, `name[]=text` and a list's `name[0]=text`. Empty
+        texts without a key are left out. Raises ApiError(400) on a control character.
+        """
+        found: list[tuple[str | None, str]] = []
+        for given, text in self.request.args.items(multi=True):
+            key = given.removeprefix(name).removeprefix("[").removesuffix("]")
+            if given not in (name, f"{name}[{key}]"):
+                continue
+            if _CONTROL.search(given) or _CONTROL.search(text):
+                raise invalid_parameter(name, f"{name} holds a control character.")
+            if key and not key.isdecimal():
+                found.append((key, text))
+            elif text:
+                found.append((None, text))
+        return found
+
     def _body_values(self, name: str) -> Sequence[str]:
         if self.request.method != "POST":
             return ()

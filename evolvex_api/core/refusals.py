@@ -36,7 +36,11 @@ class ApiError(Exception):
     """A request that can't be answered: a status, a stable code and a sentence for a person.
 
     `parameter` names the request's parameter at fault; `extra` adds members to the problem.
+    `retry_after` is the number of seconds after which the same request may succeed, None where
+    time alone changes nothing.
     """
+
+    retry_after: int | None = None
 
     def __init__(
         self,
@@ -58,3 +62,10 @@ class ApiError(Exception):
 def invalid_parameter(parameter: str, detail: str) -> ApiError:
     """A parameter whose value is not what it must be."""
     return ApiError(400, "invalid_parameter", detail, parameter=parameter)
+
+
+def too_many(code: Code, detail: str, retry_after: int | None) -> ApiError:
+    """A limit that is reached (429); `retry_after` in seconds, None where time doesn't help."""
+    error = ApiError(429, code, detail)
+    error.retry_after = retry_after
+    return error

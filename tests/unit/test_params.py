@@ -60,3 +60,30 @@ def test_flags_and_what_is_missing() -> None:
             params.flag("odd")
         with pytest.raises(ApiError, match="empty is required"):
             params.required("empty")
+
+
+@pytest.mark.parametrize(
+    ("query", "pairs"),
+    [
+        ("v=a=1,b=2", [(None, "a=1,b=2")]),
+        ("v[]=a=1&v[]=b=2", [(None, "a=1"), (None, "b=2")]),
+        ("v%5B%5D=a=1&v=b=2", [(None, "a=1"), (None, "b=2")]),
+        ("v[0]=a=1&v[1]=b=2", [(None, "a=1"), (None, "b=2")]),
+        ("v[b]=2&v[a]=1&v[c]=", [("b", "2"), ("a", "1"), ("c", "")]),
+        ("v=&v[]=", []),
+        ("vv=1&v[=2&v]=3&x[v]=4&V=5&v[a=6", []),
+        ("v[a[b]]=1", [("a[b]", "1")]),
+    ],
+)
+def test_several_values_of_one_parameter(query: str, pairs: list[tuple[str | None, str]]) -> None:
+    with APP.test_request_context(f"/?{query}"):
+        assert Params().pairs("v") == pairs
+
+
+@pytest.mark.parametrize("query", ["v[]=a%0d", "v[a%0a]=1", "v=%00"])
+def test_several_values_hold_no_control_character(query: str) -> None:
+    with (
+        APP.test_request_context(f"/?{query}"),
+        pytest.raises(ApiError, match="v holds a control character"),
+    ):
+        Params().pairs("v")
