@@ -117,6 +117,7 @@ class Asterisk(Server):
         for folder in (self.etc, self.sounds, self.monitor, self.full_log.parent):
             folder.mkdir(parents=True)
         (self.directory / "run").mkdir()
+        (self.full_log.parent / "cel-custom").mkdir()
         (self.sounds / "en").symlink_to(_SOUNDS_OF_ROOTFS)
         for part in ("documentation", "rest-api"):
             (self.sounds.parent / part).symlink_to(f"/usr/share/asterisk/{part}")

@@ -1,7 +1,7 @@
 """SIP phones that a test plays by hand: they ring, answer, refuse, dial, hold and transfer.
 
-They run in threads of the test itself, so dozens cost little; they send no audio. `phone.py` has
-phones that do.
+They run in threads of the test itself, so dozens cost little. With `audio` they send silence, which
+Asterisk needs to join the two sides of a Local channel; `phone.py` has phones that send a tone.
 
     with Softphone(asterisk, "1001") as desk, Softphone(asterisk, "1002", answer=0.2):
         call = desk.dial("1002").wait("answered")
@@ -14,7 +14,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import socket
+import struct
 import threading
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from typing import Literal, Self
@@ -22,7 +24,7 @@ from urllib.parse import quote
 
 from tests.lab import sip
 from tests.lab.asterisk import Asterisk
-from tests.lab.server import wait_until
+from tests.lab.server import LabError, wait_until
 
 State = Literal["new", "ringing", "answered", "ended"]
 
@@ -44,7 +46,9 @@ class SipCall:
 
     def wait(self, *states: State, timeout: float = 15.0) -> Self:
         """Return when the call is in one of `states`. Raises LabError when it isn't in time."""
-        wait_until(lambda: self.state in states, timeout, f"{states} of {self.local}: {self.state}")
+        wait_until(lambda: self.state in (*states, "ended"), timeout, f"{states}: {self.local}")
+        if self.state not in states:
+            raise LabError(f"the call of {self.local} ended with {self.code}")
         return self
 
     def answer(self) -> None:
@@ -52,6 +56,7 @@ class SipCall:
         assert self.invite and self.is_incoming
         self._phone.respond(self.invite, "200 OK", body=sip.session(self._phone.rtp_port))
         self.state = "answered"
+        self._phone.send_audio(self, self.invite.body)
 
     def refuse(self, status: str) -> None:
         """Answer the INVITE with a failure, such as "486 Busy Here"."""
@@ -115,6 +120,8 @@ class SipCall:
             return
         self.code = response.status
         self.state = "ringing" if self.code < 200 else "answered" if self.code < 300 else "ended"
+        if self.state == "answered":
+            self._phone.send_audio(self, response.body)
 
     def _acknowledge(self, response: sip.Message) -> None:
         self.remote = response["To"]
@@ -136,16 +143,17 @@ class Softphone:
     """A phone at an endpoint of the lab's Asterisk.
 
     `answer` is after how many seconds it picks up a call; None: it rings until told otherwise.
-    `refuse` is the failure that it answers with instead; `silent` leaves the 180 Ringing out.
+    `refuse` is the failure that it answers with instead; `audio`: it sends silence while it talks.
     """
 
     def __init__(
         self,
         pbx: Asterisk,
         endpoint: str,
+        *,
         answer: float | None = None,
         refuse: str = "",
-        silent: bool = False,
+        audio: bool = False,
     ) -> None:
         self.endpoint = endpoint
         self.port = pbx.phone_ports[endpoint]
@@ -153,7 +161,7 @@ class Softphone:
         self.contact = f"<sip:{endpoint}@127.0.0.1:{self.port}>"
         self.calls: list[SipCall] = []
         self.on_ring: Callable[[SipCall], None] | None = None
-        self._answer, self._refuse, self._silent = answer, refuse, silent
+        self._answer, self._refuse, self._audio = answer, refuse, audio
         self._pbx_port = pbx.sip_port
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("127.0.0.1", self.port))
@@ -203,6 +211,13 @@ class Softphone:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def send_audio(self, call: SipCall, description: str) -> None:
+        """Send silence (RFC 3550, A-law) to where an SDP wants it, until the call ends."""
+        if not self._audio:
+            return
+        port = int(description.partition("m=audio ")[2].split(" ", 1)[0])
+        threading.Thread(target=_send_silence, args=(call, port), daemon=True).start()
+
     def _listen(self) -> None:
         while True:
             try:
@@ -248,8 +263,7 @@ class Softphone:
             call.refuse(self._refuse)
             return
         call.state = "ringing"
-        if not self._silent:
-            self.respond(invite, "180 Ringing")
+        self.respond(invite, "180 Ringing")
         if self.on_ring:
             self.on_ring(call)
         if self._answer is not None:
@@ -268,3 +282,13 @@ class RefusingPhone(Softphone):
 def _answer_if_ringing(call: SipCall) -> None:
     if call.state == "ringing":
         call.answer()
+
+
+def _send_silence(call: SipCall, port: int) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for number in itertools.count():
+            if call.state != "answered":
+                return
+            head = struct.pack("!BBHII", 0x80, 8, number & 0xFFFF, 160 * number & 0xFFFFFFFF, port)
+            sender.sendto(head + b"\xd5" * 160, ("127.0.0.1", port))
+            time.sleep(0.02)  # a packet's length

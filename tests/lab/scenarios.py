@@ -1,0 +1,372 @@
+"""Calls as people make them, each played by phones of its own, so that all can run at once.
+
+A scenario returns when its calls are over. Its docstring says what happens in it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from tests.lab.asterisk import Asterisk
+from tests.lab.manager import Message
+from tests.lab.server import wait_until
+from tests.lab.softphone import SipCall, Softphone
+
+Scenario = Callable[["Stage"], None]
+SCENARIOS: dict[str, Scenario] = {}
+
+_FIRST_OWN_ID = 1 << 32
+
+
+class Stage:
+    """What a scenario plays on: the PBX and phones that leave when it is over."""
+
+    def __init__(self, pbx: Asterisk) -> None:
+        self.pbx = pbx
+        self.phones: dict[str, Softphone] = {}
+        self.uniqueids: set[str] = set()
+        self._leaving = contextlib.ExitStack()
+        self._watch = self._leaving.enter_context(pbx.manager())
+        self._watch.action("Events", EventMask="off")
+
+    def phone(self, endpoint: str, **behaviour: Any) -> Softphone:
+        """Return a phone at that endpoint; `behaviour` as for Softphone."""
+        phone = self._leaving.enter_context(Softphone(self.pbx, endpoint, **behaviour))
+        self.phones[endpoint] = phone
+        return phone
+
+    def call(self, caller: str, number: str, callee: str, **behaviour: Any) -> SipCall:
+        """Return the call of the phone `caller` to `number`, answered by `callee`."""
+        self.phone(callee, **{"answer": 0.2, **behaviour})
+        return self.phone(caller).dial(number).wait("answered")
+
+    def answered_at(self, endpoint: str) -> SipCall:
+        """Return the first call of a phone, once it is answered."""
+        return self.phones[endpoint].wait_call("answered")
+
+    def originate(self, channel: str, context: str, exten: str, **headers: str) -> str:
+        """Originate by AMI with an id of the service's kind; returns it when AMI has answered."""
+        uniqueid = f"{int(time.time())}.{_FIRST_OWN_ID + time.monotonic_ns() % (1 << 40)}"
+        self.uniqueids.add(uniqueid)
+        place = {"Channel": channel, "Context": context, "Exten": exten, "Priority": "1"}
+        with self.pbx.manager(timeout=40) as manager:
+            manager.action("Originate", **place, ChannelId=uniqueid, **headers)
+        return uniqueid
+
+    def channel_of(self, endpoint: str) -> str:
+        """Return the name of the live channel of an endpoint."""
+        names = (event["Channel"] for event in self._channels())
+        return next(name for name in names if name.startswith(f"PJSIP/{endpoint}-"))
+
+    def has_local(self, number: str) -> bool:
+        """Return whether a Local channel to that number lives."""
+        return any(event["Channel"].startswith(f"Local/{number}@") for event in self._channels())
+
+    def wait_bridged(self, *endpoints: str) -> None:
+        """Return when these phones are in bridges."""
+
+        def are_bridged() -> bool:
+            bridged = [event["Channel"] for event in self._channels() if event["BridgeId"]]
+            return all(any(f"PJSIP/{one}-" in name for name in bridged) for one in endpoints)
+
+        wait_until(are_bridged, 10, f"{endpoints} in bridges")
+
+    def manager_action(self, name: str, **headers: str) -> None:
+        """Do an AMI action that must succeed."""
+        with self.pbx.manager() as manager:
+            answer = manager.action(name, **headers)
+        assert answer["Response"] == "Success", answer
+
+    def wait_gone(self, *endpoints: str) -> None:
+        """Return when no channel of these phones (all: and of the originates) is left."""
+        gone = tuple(f"PJSIP/{endpoint}-" for endpoint in endpoints or self.phones)
+        ids = frozenset() if endpoints else self.uniqueids
+
+        def is_over() -> bool:
+            return not any(
+                event["Channel"].startswith(gone) or event["Uniqueid"] in ids
+                for event in self._channels()
+            )
+
+        wait_until(is_over, 20, f"calls of {gone} over")
+
+    def close(self) -> None:
+        """Take the phones away."""
+        self._leaving.close()
+
+    def _channels(self) -> list[Message]:
+        """The live channels as AMI lists them."""
+        self._watch.events.clear()
+        self._watch.action("CoreShowChannels")
+        self._watch.wait_event("CoreShowChannelsComplete")
+        return list(self._watch.events)
+
+
+@contextlib.contextmanager
+def stage(pbx: Asterisk) -> Iterator[Stage]:
+    """Give a scenario its stage and clear it away."""
+    made = Stage(pbx)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def play(pbx: Asterisk, name: str) -> Stage:
+    """Play a scenario until its calls are over; returns its stage, which knows its phones."""
+    with stage(pbx) as made:
+        SCENARIOS[name](made)
+        made.wait_gone()
+    return made
+
+
+def scenario(function: Scenario) -> Scenario:
+    """Enter a scenario into the list under its function's name."""
+    SCENARIOS[function.__name__] = function
+    return function
+
+
+@scenario
+def answered(on: Stage) -> None:
+    """A stranger calls a desk, which answers; the stranger hangs up."""
+    on.phone("1001", answer=0.2)
+    on.phone("trunk1").dial("1001", caller="+79161234567").wait("answered").hang_up()
+
+
+@scenario
+def callee_hangs_up(on: Stage) -> None:
+    """A desk calls a desk, which answers and hangs up."""
+    callee = on.phone("1052", answer=0.2)
+    on.phone("1051").dial("1052").wait("answered")
+    callee.calls[0].hang_up()
+
+
+@scenario
+def busy(on: Stage) -> None:
+    """The desk is busy (486)."""
+    on.phone("1002", refuse="486 Busy Here")
+    on.phone("trunk2").dial("1002").wait("ended")
+
+
+@scenario
+def declined(on: Stage) -> None:
+    """The desk rings and declines (603)."""
+    callee = on.phone("1047")
+    caller = on.phone("1046").dial("1047")
+    callee.wait_call("ringing").refuse("603 Decline")
+    caller.wait("ended")
+
+
+@scenario
+def unreachable(on: Stage) -> None:
+    """The desk is out of order (503)."""
+    on.phone("1055", refuse="503 Service Unavailable")
+    on.phone("1054").dial("1055").wait("ended")
+
+
+@scenario
+def no_answer(on: Stage) -> None:
+    """The desk rings for two seconds in vain."""
+    on.phone("1003")
+    on.phone("trunk3").dial("short-1003").wait("ended")
+
+
+@scenario
+def cancelled(on: Stage) -> None:
+    """The caller hangs up while the desk rings."""
+    on.phone("1004")
+    on.phone("trunk4").dial("1004").wait("ringing").hang_up()
+
+
+@scenario
+def group(on: Stage) -> None:
+    """Three desks ring, the second answers."""
+    desks = [on.phone(name) for name in ("1005", "1006", "1007")]
+    caller = on.phone("trunk5").dial("group-1005-1006-1007")
+    for desk in desks:
+        desk.wait_call("ringing")
+    desks[1].calls[0].answer()
+    caller.wait("answered").hang_up()
+
+
+@scenario
+def queue_local(on: Stage) -> None:
+    """A queue of Local members: the first never answers, the second does."""
+    on.phone("1021")
+    on.call("trunk6", "queue-local", "1022")
+    on.answered_at("1022").hang_up()
+
+
+@scenario
+def queue_agents(on: Stage) -> None:
+    """A queue of phones: the first never answers, the second does."""
+    on.phone("1023")
+    on.call("trunk7", "queue-agents", "1024")
+    on.answered_at("1024").hang_up()
+
+
+@scenario
+def queue_abandoned(on: Stage) -> None:
+    """The caller hangs up while two members of a queue ring."""
+    agents = [on.phone(name) for name in ("1025", "1026")]
+    caller = on.phone("trunk8").dial("queue-deaf").wait("answered")
+    for agent in agents:
+        agent.wait_call("ringing")
+    caller.hang_up()
+
+
+@scenario
+def blind_transfer(on: Stage) -> None:
+    """A desk answers a stranger and sends the call on to another desk."""
+    on.phone("1009", answer=0.2)
+    caller = on.call("trunk9", "1008", "1008")
+    on.answered_at("1008").transfer("1009")
+    on.answered_at("1009")
+    caller.hang_up()
+
+
+@scenario
+def attended_transfer(on: Stage) -> None:
+    """A desk answers a stranger, asks another desk, and connects the two."""
+    colleague = on.phone("1011", answer=0.2)
+    caller = on.call("trunk10", "1010", "1010")
+    first = on.answered_at("1010")
+    first.hold()
+    second = on.phones["1010"].dial("1011").wait("answered")
+    first.transfer_to(second)
+    on.wait_gone("1010")
+    colleague.wait_call("answered")
+    caller.hang_up()
+
+
+@scenario
+def feature_transfer(on: Stage) -> None:
+    """A desk sends the call on by the keys of features.conf, as AMI's Atxfer presses them."""
+    on.phone("1057", answer=0.2)
+    caller = on.call("1058", "1056", "1056")
+    on.manager_action("Atxfer", Channel=on.channel_of("1056"), Exten="7", Context="internal")
+    on.answered_at("1057")
+    on.answered_at("1056").hang_up()
+    on.wait_gone("1056")
+    caller.hang_up()
+
+
+@scenario
+def pickup(on: Stage) -> None:
+    """A desk rings, a third one takes the call."""
+    on.phone("1013")
+    caller = on.phone("1012").dial("1013").wait("ringing")
+    third = on.phone("1014").dial("pickup-1013").wait("answered")
+    caller.wait("answered")
+    third.hang_up()
+
+
+@scenario
+def hold(on: Stage) -> None:
+    """The answering desk puts the caller on hold and takes him back."""
+    caller = on.call("1015", "1016", "1016")
+    callee = on.answered_at("1016")
+    callee.hold()
+    callee.resume()
+    caller.hang_up()
+
+
+@scenario
+def parking(on: Stage) -> None:
+    """A desk parks a stranger, another desk takes the call up."""
+    caller = on.call("trunk11", "1017", "1017")
+    on.answered_at("1017").transfer("700")
+    on.wait_gone("1017")
+    taker = on.phone("1018").dial("701").wait("answered")
+    taker.hang_up()
+    caller.hang_up()
+
+
+@scenario
+def local(on: Stage) -> None:
+    """A desk is dialled through Local/, which Asterisk optimises away."""
+    caller = on.call("1027", "local-1028", "1028", audio=True)
+    wait_until(lambda: not on.has_local("1028"), 10, "Local/ optimised away")
+    caller.hang_up()
+
+
+@scenario
+def local_n(on: Stage) -> None:
+    """A desk is dialled through Local/…/n, which stays."""
+    on.call("1029", "localn-1030", "1030").hang_up()
+
+
+@scenario
+def conference(on: Stage) -> None:
+    """Three desks meet in a conference."""
+    calls = [on.phone(name).dial("conf-a") for name in ("1031", "1032", "1033")]
+    for call in calls:
+        call.wait("answered")
+    on.wait_bridged("1031", "1032", "1033")
+    for call in calls:
+        call.hang_up()
+
+
+@scenario
+def originate(on: Stage) -> None:
+    """Click-to-call, not waiting: the own desk rings, then the other one."""
+    on.phone("1034", answer=0.2)
+    on.phone("1035", answer=0.2)
+    on.originate("PJSIP/1034", "internal", "1035", Async="true", CallerID="Click <1034>")
+    on.answered_at("1035").hang_up()
+
+
+@scenario
+def originate_waiting(on: Stage) -> None:
+    """The same with AMI's synchronous Originate, through Local/ and outwards."""
+    on.phone("1048", answer=0.2)
+    on.phone("1049", answer=0.2)
+    on.originate("Local/1048@internal", "internal", "1049")
+    on.answered_at("1049").hang_up()
+
+
+@scenario
+def originate_refused(on: Stage) -> None:
+    """Click-to-call to a desk that is busy."""
+    desk = on.phone("1036", refuse="486 Busy Here")
+    on.originate("PJSIP/1036", "internal", "1035", Async="true")
+    desk.wait_call("ended")
+
+
+@scenario
+def forwarded(on: Stage) -> None:
+    """The dialled desk forwards to another one (302), which answers."""
+    on.phone("1038", refuse="302 1039")
+    on.call("1037", "1038", "1039").hang_up()
+
+
+@scenario
+def outbound(on: Stage) -> None:
+    """A desk calls a stranger through a trunk."""
+    on.call("1040", "8161234567", "trunk12").hang_up()
+
+
+@scenario
+def recorded(on: Stage) -> None:
+    """A call is recorded by MixMonitor."""
+    on.call("1041", "recorded-1042", "1042").hang_up()
+
+
+@scenario
+def redirected(on: Stage) -> None:
+    """AMI's Redirect sends a talking caller to another desk."""
+    on.phone("1045", answer=0.2)
+    caller = on.call("1043", "1044", "1044")
+    channel = on.channel_of("1043")
+    on.manager_action("Redirect", Channel=channel, Context="internal", Exten="1045", Priority="1")
+    on.answered_at("1045")
+    caller.hang_up()
+
+
+@scenario
+def menu(on: Stage) -> None:
+    """The caller hangs up in a menu: nobody was rung."""
+    on.phone("1050").dial("menu").wait("answered").hang_up()
