@@ -7,7 +7,7 @@ from werkzeug.middleware.proxy_fix import ProxyFix
 
 from evolvex_api import config as configuration
 from evolvex_api import errors
-from evolvex_api.api import calls, cdr, check, console, openapi, recordings, rights, uploads
+from evolvex_api.api import calls, cdr, check, console, links, openapi, recordings, rights, uploads
 from evolvex_api.api.common import EXTENSION, Services
 from evolvex_api.backends.access_store import AccessStore
 from evolvex_api.backends.ami.client import Ami
@@ -36,7 +36,7 @@ def create_app(config: Config | None = None) -> Flask:
     app.config["MAX_CONTENT_LENGTH"] = config.uploads.max_size + _FORM_ALLOWANCE
     app.extensions[EXTENSION] = _services(config)
     errors.register(app)
-    for resource in (check, rights, recordings, calls, uploads, cdr, openapi, console):
+    for resource in (check, rights, recordings, links, calls, uploads, cdr, openapi, console):
         for number, prefix in enumerate(PREFIXES):
             blueprint = resource.blueprint
             app.register_blueprint(blueprint, url_prefix=prefix, name=f"{blueprint.name}{number}")

@@ -23,7 +23,7 @@ def check() -> Response:
         {
             "api_user": _api_user(caller),
             "access": _access(caller.group.access_to(context) if context else None),
-            "file": recordings.exists(caller, uniqueid) if uniqueid else None,
+            "file": recordings.exists(caller.group, uniqueid) if uniqueid else None,
         }
     )
 

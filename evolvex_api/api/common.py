@@ -91,6 +91,11 @@ def authorise(params: Params, right: str | None) -> Caller:
     return Caller(user, group, api_key)
 
 
+def has_key(params: Params) -> bool:
+    """True when the request carries a key, be it a good one or not."""
+    return bool(_header_key(params) or params.optional("api_key"))
+
+
 def _presented_key(params: Params) -> str:
     early = {key for key in (_header_key(params), *params.request.args.getlist("api_key")) if key}
     if len(early) > 1:

@@ -13,12 +13,14 @@ from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.wsgi import wrap_file
 
 from evolvex_api import journal
-from evolvex_api.api.common import Caller, authorise, services
+from evolvex_api.api.common import services
+from evolvex_api.api.listeners import listening_group
 from evolvex_api.backends.audio.transcoder import Audio, Stream
 from evolvex_api.backends.cdr.client import CallRow
 from evolvex_api.backends.failures import RecordingNotFound
 from evolvex_api.backends.recordings import NOT_FOUND, Recording
 from evolvex_api.core import uniqueid as uniqueids
+from evolvex_api.core.access import Group
 from evolvex_api.core.refusals import ApiError, invalid_parameter
 from evolvex_api.params import Params
 
@@ -52,10 +54,15 @@ def optional_uniqueid(params: Params) -> str | None:
     return uniqueid and _checked(uniqueid)
 
 
-def exists(caller: Caller, uniqueid: str) -> bool:
-    """True when the caller could get the recording of that call."""
+def required_uniqueid(params: Params) -> str:
+    """The asked uniqueid; ApiError(400) without it, or for what no channel can be called."""
+    return _checked(params.required("uniqueid"))
+
+
+def exists(group: Group, uniqueid: str) -> bool:
+    """True when users of the group could get the recording of that call."""
     try:
-        os.close(_find(caller, uniqueid).descriptor)
+        os.close(_find(group, uniqueid).descriptor)
     except RecordingNotFound:
         return False
     return True
@@ -63,10 +70,10 @@ def exists(caller: Caller, uniqueid: str) -> bool:
 
 def _asked_recording() -> tuple[str, Recording]:
     params = Params()
-    caller = authorise(params, "recordings")
-    uniqueid = _checked(params.required("uniqueid"))
+    group = listening_group(params)
+    uniqueid = required_uniqueid(params)
     journal.touch(uniqueid=uniqueid)
-    return uniqueid, _find(caller, uniqueid)
+    return uniqueid, _find(group, uniqueid)
 
 
 def _checked(uniqueid: str) -> str:
@@ -75,10 +82,10 @@ def _checked(uniqueid: str) -> str:
     return uniqueid
 
 
-def _find(caller: Caller, uniqueid: str) -> Recording:
-    """The recording of a call that the caller's group may hear; else as if there were none."""
+def _find(group: Group, uniqueid: str) -> Recording:
+    """The recording of a call that the group may hear; else as if there were none."""
     call = _Call(uniqueid)
-    if not caller.scope.open and not call.visible_to(caller):
+    if not group.scope.open and not call.visible_to(group):
         raise RecordingNotFound(NOT_FOUND)
     return services().recordings.find(uniqueid, lambda: call.rows, lambda: call.legs)
 
@@ -99,9 +106,9 @@ class _Call:
         """The call's live channels."""
         return services().ami.status().legs(self._uniqueid)
 
-    def visible_to(self, caller: Caller) -> bool:
-        """True when the caller's group may see a row of it or, having none yet, a live channel."""
-        scope = caller.scope
+    def visible_to(self, group: Group) -> bool:
+        """True when the group may see a row of it or, having none yet, a live channel."""
+        scope = group.scope
         if any(
             scope.allows(row.dcontext) or row.group_uuid == scope.group_uuid for row in self.rows
         ):

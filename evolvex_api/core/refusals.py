@@ -13,6 +13,8 @@ Code = Literal[
     "http_error",
     "internal_error",
     "invalid_parameter",
+    "link_expired",
+    "link_invalid",
     "method_not_allowed",
     "missing_key",
     "missing_parameter",
