@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from flask import Flask
-from werkzeug.middleware.proxy_fix import ProxyFix
 
 from evolvex_api import config as configuration
 from evolvex_api import errors
@@ -16,13 +15,12 @@ from evolvex_api.backends.cdr.client import Cdr
 from evolvex_api.backends.recordings import Recordings
 from evolvex_api.backends.sounds import Sounds
 from evolvex_api.config import Config
-from evolvex_api.journal import Journal
+from evolvex_api.cors import Cors
+from evolvex_api.front import Front
+from evolvex_api.journal import Journal, WsgiApp
 
 # The path that clients use, and the one of the original document's text.
 PREFIXES = ("/pbx/api/index", "/api/index")
-
-# What a multipart body may hold beside the file: boundaries, headers, other fields.
-_FORM_ALLOWANCE = 64 * 1024
 
 
 def create_app(config: Config | None = None) -> Flask:
@@ -33,18 +31,23 @@ def create_app(config: Config | None = None) -> Flask:
     config = config or configuration.load()
     app = Flask(__name__, static_folder=None)
     app.url_map.strict_slashes = False
-    app.config["MAX_CONTENT_LENGTH"] = config.uploads.max_size + _FORM_ALLOWANCE
+    # Front does it in place: a redirect would carry the query string, and so a key.
+    app.url_map.merge_slashes = False
     app.extensions[EXTENSION] = _services(config)
     errors.register(app)
     for resource in (check, rights, recordings, links, calls, uploads, cdr, openapi, console):
         for number, prefix in enumerate(PREFIXES):
             blueprint = resource.blueprint
             app.register_blueprint(blueprint, url_prefix=prefix, name=f"{blueprint.name}{number}")
-    app.wsgi_app = Journal(app.wsgi_app)  # type: ignore[method-assign]  # flask's documented way
-    if config.server.behind_web_server:
-        # A unix socket has no peer address; the web server in front of it, its only user, tells.
-        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=1, x_proto=0)  # type: ignore[method-assign]
+    app.wsgi_app = in_front(app.wsgi_app, config)  # type: ignore[method-assign, assignment]  # flask's way
     return app
+
+
+def in_front(app: WsgiApp, config: Config) -> WsgiApp:
+    """An application with the middleware of every service: address, path, origins, journal."""
+    if config.server.cors_origins:
+        app = Cors(app, config.server.cors_origins)
+    return Front(Journal(app))
 
 
 def _services(config: Config) -> Services:

@@ -79,11 +79,6 @@ class Server:
         "The folder of what must survive a restart: counts of calls, live calls, webhooks.",
     )
 
-    @property
-    def behind_web_server(self) -> bool:
-        """True on a unix socket, whose only user is the host's web server, not a client itself."""
-        return self.bind.startswith(types.UNIX)
-
 
 @dataclass(frozen=True)
 class Ami:

@@ -6,11 +6,12 @@ import json
 import logging
 from http import HTTPStatus
 
-from flask import Flask, Response
-from werkzeug.exceptions import HTTPException
+from flask import Flask, Response, current_app, request
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
 from evolvex_api.backends import failures
 from evolvex_api.core.refusals import ApiError, Code
+from evolvex_api.encoding import not_utf8
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ HTTP_CODES: dict[int, Code] = {
     400: "bad_request",
     404: "unknown_method",
     405: "method_not_allowed",
-    413: "file_too_large",
+    413: "body_too_large",
     416: "range_not_satisfiable",
     500: "internal_error",
 }
@@ -44,6 +45,8 @@ def register(app: Flask) -> None:
     app.register_error_handler(ApiError, problem)
     app.register_error_handler(failures.BackendFailure, _backend_failure)
     app.register_error_handler(HTTPException, _http_error)
+    app.register_error_handler(NotFound, _unknown_method)
+    app.register_error_handler(MethodNotAllowed, _wrong_verb)
     app.register_error_handler(Exception, _unexpected)
 
 
@@ -93,6 +96,44 @@ def _http_error(error: HTTPException) -> Response:
     for name, value in error.get_headers():
         if name.lower() not in ("content-type", "content-length"):
             response.headers[name] = value
+    return response
+
+
+def _unknown_method(error: NotFound) -> Response:
+    """404 for a path that is no method: the answer names the methods."""
+    del error  # its text is for people with a browser
+    raw = str(request.environ.get("PATH_INFO", "")).encode("latin-1")
+    try:
+        raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return problem(not_utf8("The path"))
+    rules = (rule.rule for rule in current_app.url_map.iter_rules())
+    prefixes, methods = set(), set()
+    for rule in rules:
+        prefix, _, method = rule.rpartition("/")
+        if method and "<" not in rule:
+            prefixes.add(prefix)
+            methods.add(method)
+    where = min(prefixes, key=len, default="")
+    return problem(
+        ApiError(
+            404,
+            "unknown_method",
+            f"There is no such method. The methods are {where}/… followed by one of:"
+            f" {', '.join(sorted(methods))}.",
+        )
+    )
+
+
+def _wrong_verb(error: MethodNotAllowed) -> Response:
+    """405: the answer names the HTTP methods that work, in words and in Allow."""
+    allowed = sorted(error.valid_methods or ())
+    method = request.path.rpartition("/")[2]
+    usual = [verb for verb in allowed if verb not in ("HEAD", "OPTIONS")]
+    response = problem(
+        ApiError(405, "method_not_allowed", f"{method} is requested by {' or '.join(usual)}.")
+    )
+    response.headers["Allow"] = ", ".join(allowed)
     return response
 
 

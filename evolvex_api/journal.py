@@ -20,6 +20,9 @@ from evolvex_api import logs
 _ENVIRON_KEY = "evolvex_api.journal"
 _GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
+# No browser may take an answer for another type than it says (Fetch standard, "nosniff").
+_NOSNIFF = ("X-Content-Type-Options", "nosniff")
+
 StartResponse = Callable[..., Any]
 WsgiApp = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
@@ -85,7 +88,7 @@ class Journal:
         def start(status: str, headers: list[tuple[str, str]], *args: Any) -> Any:
             made.status = status[:3]
             made.headers = headers
-            headers.append(("X-Request-ID", made.request_id))
+            headers += [("X-Request-ID", made.request_id), _NOSNIFF]
             return start_response(status, headers, *args)
 
         body = self._app(environ, start)

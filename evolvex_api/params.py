@@ -1,31 +1,42 @@
 """Request values as typed values, or ApiError(400).
 
-Parameters come in the query string, as a form, or as a JSON object; given in several of them
-they must agree.
+Parameters come in the query string, as a form, or as a JSON object; given in several of them they
+must agree. The body is read only when a value of it is asked for, so after the key where that
+stands in a header or in the query string, and it is parsed once.
 """
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from typing import Any
 
 from flask import Request, request
 
+from evolvex_api import bodies, encoding
+from evolvex_api.bodies import Upload
 from evolvex_api.core.refusals import ApiError, invalid_parameter
 
 _TRUE = frozenset({"true", "1", "yes", "on"})
 _FALSE = frozenset({"false", "0", "no", "off", ""})
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 # The categories Cc and Cs of Unicode.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 
 
 class Params:
-    """The parameters of one request. The body is parsed only when a value of it is asked for."""
+    """The parameters of one request.
 
-    def __init__(self) -> None:
+    `file_limit` is the size in bytes of a file that the request may carry, 0 for none.
+    """
+
+    def __init__(self, file_limit: int = 0) -> None:
         # What flask's proxy stands for: asked some ten times, the proxy itself costs.
         self.request: Request = request._get_current_object()  # type: ignore[attr-defined]
+        self._file_limit = file_limit
+        raw = self.request.environ.get("QUERY_STRING", "")
+        self._query = encoding.form(raw.encode("latin-1"), "The query string") if raw else ()
 
     def optional(self, name: str) -> str | None:
         """The text of a parameter, or None when it is missing or empty.
@@ -33,15 +44,16 @@ class Params:
         Raises ApiError(400) when it is given twice with different values, or holds a control
         character (which no value of this API can need, and AMI must never see).
         """
-        values = [*self.request.args.getlist(name), *self._body_values(name)]
-        if not values:
-            return None
-        value = values[0]
-        if any(other != value for other in values):
-            raise invalid_parameter(name, f"{name} is given twice, with different values.")
-        if _CONTROL.search(value):
-            raise invalid_parameter(name, f"{name} holds a control character.")
-        return value or None
+        return _single(name, [*self._values(name, self._query), *self._values(name, self._body)])
+
+    def early(self, name: str) -> str | None:
+        """The text of a parameter in the query string; the body is not read. As `optional`."""
+        return _single(name, self._values(name, self._query))
+
+    def header(self, name: str) -> str | None:
+        """The text of a header, None when missing or empty; ApiError(400, invalid_encoding)."""
+        value = self.request.environ.get(f"HTTP_{name.upper().replace('-', '_')}")
+        return encoding.header_text(value, name) if value else None
 
     def required(self, name: str) -> str:
         """The text of a parameter; ApiError(400, missing_parameter) without it."""
@@ -62,50 +74,95 @@ class Params:
         value = self.optional(name)
         if value is None:
             return None
-        # Judged by its length first: int() refuses thousands of digits with an error of its own.
+        # Its length first: int() rejects thousands of digits with an error of its own.
         digits = value.isascii() and value.isdigit() and len(value) <= 20
         if not digits or not low <= int(value) <= high:
             raise invalid_parameter(name, f"{name} must be a whole number from {low} to {high}.")
         return int(value)
 
     def pairs(self, name: str) -> Sequence[tuple[str | None, str]]:
-        """The values of a parameter that may hold several, in the order of the query string.
+        """The values of a parameter that may hold several, in the order of the request.
 
         Each is (key, text): key is what stands in brackets, as PHP and axios write it
-        (`name[key]=text`); None for `name=text`, `name[]=text` and a list's `name[0]=text`. Empty
-        texts without a key are left out. Raises ApiError(400) on a control character.
+        (`name[key]=text`, in JSON a member of an object); None for `name=text`, `name[]=text` and
+        a list's `name[0]=text`. Empty texts without a key are left out. Raises ApiError(400) on a
+        control character.
         """
         found: list[tuple[str | None, str]] = []
-        for given, text in self.request.args.items(multi=True):
+        for given, value in (*self._query, *self._body):
             key = given.removeprefix(name).removeprefix("[").removesuffix("]")
             if given not in (name, f"{name}[{key}]"):
                 continue
-            if _CONTROL.search(given) or _CONTROL.search(text):
-                raise invalid_parameter(name, f"{name} holds a control character.")
-            if key and not key.isdecimal():
-                found.append((key, text))
-            elif text:
-                found.append((None, text))
+            for inner, text in _texts(name, value):
+                chosen = inner if inner is not None else key if given != name else ""
+                if chosen and not chosen.isdecimal():
+                    found.append((_clean(name, chosen), _clean(name, text)))
+                elif text:
+                    found.append((None, _clean(name, text)))
         return found
 
-    def _body_values(self, name: str) -> Sequence[str]:
-        if self.request.method != "POST":
-            return ()
-        if self.request.is_json:
-            body = self._json_object()
-            return (_as_text(name, body[name]),) if body.get(name) is not None else ()
-        return self.request.form.getlist(name)
+    def file(self, name: str) -> Upload:
+        """The file of a multipart form.
 
-    def _json_object(self) -> dict[str, Any]:
-        body = self.request.get_json(silent=True)
-        if not isinstance(body, dict):
-            raise ApiError(400, "invalid_parameter", "The body is not a JSON object.")
-        return body
+        Raises ApiError: 400 missing_parameter, saying how a file is sent, 413, 415; OSError when
+        it can't be stored.
+        """
+        return bodies.file(self.request.environ, name, self._file_limit)
+
+    @functools.cached_property
+    def _body(self) -> encoding.Pairs:
+        return bodies.pairs(self.request.environ, self._file_limit)
+
+    @staticmethod
+    def _values(name: str, pairs: encoding.Pairs) -> list[str]:
+        if not pairs:
+            return []
+        names = (name, f"{name}[]")
+        return [text for given, value in pairs if given in names for text in _plain(name, value)]
+
+
+def _single(name: str, values: Sequence[str]) -> str | None:
+    if not values:
+        return None
+    value = values[0]
+    if any(other != value for other in values):
+        raise invalid_parameter(name, f"{name} is given twice, with different values.")
+    return _clean(name, value) or None
+
+
+def _clean(name: str, text: str) -> str:
+    """The text; ApiError(400) when it holds a character that no value may have."""
+    if _CONTROL.search(text):
+        if _SURROGATE.search(text):
+            raise encoding.not_utf8(f"The parameter {name}")
+        raise invalid_parameter(name, f"{name} holds a control character, such as a line end.")
+    return text
+
+
+def _plain(name: str, value: object) -> list[str]:
+    """The texts of a value that has no members of its own; null is none."""
+    return [text if key is None else _as_text(name, value) for key, text in _texts(name, value)]
+
+
+def _texts(name: str, value: object) -> list[tuple[str | None, str]]:
+    """A value of the query string, a form or JSON as (member's name or None, text)."""
+    if isinstance(value, str):
+        return [(None, value)]
+    if value is None:
+        return []
+    if encoding.is_object(value):
+        members: Any = value
+        return [(key, _as_text(name, inner)) for key, inner in members if inner is not None]
+    if isinstance(value, list):
+        return [(None, _as_text(name, inner)) for inner in value if inner is not None]
+    return [(None, _as_text(name, value))]
 
 
 def _as_text(name: str, value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, (str, int)):
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    if isinstance(value, (str, int, float)):
         return str(value)
     raise invalid_parameter(name, f"{name} must be a string, a number or a Boolean.")

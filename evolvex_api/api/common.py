@@ -17,7 +17,7 @@ from evolvex_api.backends.cdr.client import Cdr
 from evolvex_api.backends.recordings import Recordings
 from evolvex_api.backends.sounds import Sounds
 from evolvex_api.config import Config
-from evolvex_api.core.access import Group, Scope, User
+from evolvex_api.core.access import AccessBook, Group, Scope, User
 from evolvex_api.core.refusals import ApiError, invalid_parameter
 from evolvex_api.params import Params
 
@@ -71,9 +71,8 @@ def authorise(params: Params, right: str | None) -> Caller:
     the header or query string is checked before the body is read, so that a stranger can't make
     the service take an upload.
     """
-    api_key = _presented_key(params)
     book = services().access.current()
-    user = book.user_of(api_key)
+    api_key, user = _presented(params, book)
     if user is None:
         raise ApiError(401, "unknown_key", "No API user has this key.")
     group = book.group_of(user)
@@ -93,29 +92,46 @@ def authorise(params: Params, right: str | None) -> Caller:
 
 def has_key(params: Params) -> bool:
     """True when the request carries a key, be it a good one or not."""
-    return bool(_header_key(params) or params.optional("api_key"))
+    return bool(_early_key(params) or _bearer(params) or params.optional("api_key"))
 
 
-def _presented_key(params: Params) -> str:
-    early = {key for key in (_header_key(params), *params.request.args.getlist("api_key")) if key}
-    if len(early) > 1:
-        raise invalid_parameter("api_key", "Different keys are given.")
-    api_key = early.pop() if early else params.optional("api_key")
-    if not api_key:
+def _presented(params: Params, book: AccessBook) -> tuple[str, User | None]:
+    """The key of a request and whose it is; ApiError(401, missing_key) without one.
+
+    A proxy may add a Bearer token of its own: it counts only when no other key is given.
+    """
+    api_key = _early_key(params)
+    if api_key is None:
+        api_key = _bearer(params)
+        user = api_key and book.user_of(api_key)
+        if api_key and user:
+            return api_key, user
+        api_key = _stripped(params.optional("api_key")) or api_key
+    if api_key is None:
         raise ApiError(
-            401, "missing_key", "An API key is required: api_key, X-API-Key or a Bearer token."
+            401,
+            "missing_key",
+            "An API key is required: the parameter api_key, the header X-API-Key, or a Bearer token"
+            " in the header Authorization. In an upload's form api_key stands before the file.",
         )
-    return api_key
+    return api_key, book.user_of(api_key)
 
 
-def _header_key(params: Params) -> str | None:
-    headers = params.request.headers
-    scheme, _, token = headers.get("Authorization", "").partition(" ")
-    bearer = token.strip() if scheme.lower() == "bearer" else None
-    header = headers.get("X-API-Key")
-    if bearer and header and bearer != header:
-        raise invalid_parameter("api_key", "Different keys are given.")
-    return bearer or header
+def _early_key(params: Params) -> str | None:
+    """The key in X-API-Key or the query string; ApiError(400) when they differ."""
+    keys = {_stripped(params.header("X-API-Key")), _stripped(params.early("api_key"))} - {None}
+    if len(keys) > 1:
+        raise invalid_parameter("api_key", "X-API-Key and api_key are different keys.")
+    return keys.pop() if keys else None
+
+
+def _bearer(params: Params) -> str | None:
+    scheme, _, token = (params.header("Authorization") or "").partition(" ")
+    return _stripped(token) if scheme.lower() == "bearer" else None
+
+
+def _stripped(key: str | None) -> str | None:
+    return (key or "").strip() or None
 
 
 def json_answer(data: Any) -> Response:

@@ -14,6 +14,7 @@ from evolvex_api.backends import link_secret
 from evolvex_api.backends.failures import RecordingNotFound
 from evolvex_api.backends.recordings import NOT_FOUND
 from evolvex_api.core import links
+from evolvex_api.front import behind_web_server
 from evolvex_api.params import Params
 
 blueprint = Blueprint("links", __name__)
@@ -47,5 +48,7 @@ def _origin() -> str:
     settings = services().config.server
     if settings.public_url:
         return settings.public_url
-    scheme = request.headers.get("X-Forwarded-Proto", "") if settings.behind_web_server else ""
+    scheme = (
+        request.headers.get("X-Forwarded-Proto", "") if behind_web_server(request.environ) else ""
+    )
     return f"{scheme if scheme in ('http', 'https') else 'http'}://{request.host}"

@@ -9,10 +9,10 @@ from datetime import UTC, datetime
 from urllib.parse import quote
 
 from flask import Blueprint, Response, request
-from werkzeug.exceptions import RequestedRangeNotSatisfiable
 from werkzeug.wsgi import wrap_file
 
 from evolvex_api import journal
+from evolvex_api.api import ranges
 from evolvex_api.api.common import services
 from evolvex_api.api.listeners import listening_group
 from evolvex_api.backends.audio.transcoder import Audio, Stream
@@ -21,7 +21,8 @@ from evolvex_api.backends.failures import RecordingNotFound
 from evolvex_api.backends.recordings import NOT_FOUND, Recording
 from evolvex_api.core import uniqueid as uniqueids
 from evolvex_api.core.access import Group
-from evolvex_api.core.refusals import ApiError, invalid_parameter
+from evolvex_api.core.refusals import invalid_parameter
+from evolvex_api.front import behind_web_server
 from evolvex_api.params import Params
 
 blueprint = Blueprint("recordings", __name__)
@@ -153,7 +154,7 @@ def _accel_path(recording: Recording, audio: Audio) -> str | None:
     Only the host's web server is believed to be nginx, never a client that says so.
     """
     asked = request.headers.get(_ACCEL_HEADER) == "1"
-    if not asked or not services().config.server.behind_web_server:
+    if not asked or not behind_web_server(request.environ):
         return None
     if audio.whole:
         path = services().recordings.relative_path(recording)
@@ -162,61 +163,27 @@ def _accel_path(recording: Recording, audio: Audio) -> str | None:
 
 
 def _send(response: Response, audio: Audio) -> None:
-    """Fill the response: all of it, a range, or only a status (RFC 9110, 13.2.2)."""
-    if _not_modified(response):
-        response.status_code = 304
+    """Fill the response: all of it, a range, or only a status."""
+    part = ranges.select(request, audio.length, response.get_etag()[0], response.last_modified)
+    response.status_code = part.status
+    if part.status == 304:
         audio.stream.close()
         return
-    start, stop = 0, audio.length
-    if _range_applies(response):
-        asked = request.range.range_for_length(audio.length) if request.range else None
-        if asked is None:
-            raise RequestedRangeNotSatisfiable(audio.length)
-        start, stop = asked
-        response.status_code = 206
-        response.headers["Content-Range"] = f"bytes {start}-{stop - 1}/{audio.length}"
-    response.content_length = stop - start
+    length = part.stop - part.start
+    if part.status == 206:
+        response.headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{audio.length}"
+    response.content_length = length
     if request.method == "HEAD":
         audio.stream.close()
         return
-    audio.stream.seek(start)
+    audio.stream.seek(part.start)
     if audio.file:
         response.response = wrap_file(request.environ, audio.stream, _CHUNK)  # type: ignore[arg-type]
         response.direct_passthrough = True
     else:
-        first = audio.stream.read(min(_CHUNK, stop - start))
-        response.response = _chunks(audio.stream, first, stop - start)
+        first = audio.stream.read(min(_CHUNK, length))
+        response.response = _chunks(audio.stream, first, length)
         response.call_on_close(audio.stream.close)
-
-
-def _not_modified(response: Response) -> bool:
-    """True when the client has it already; ApiError(412) when it wants what is no more."""
-    etag = response.get_etag()[0]
-    modified = response.last_modified
-    if etag is None or modified is None:
-        return False
-    unmodified_since, modified_since = request.if_unmodified_since, request.if_modified_since
-    changed = (
-        etag not in request.if_match
-        if request.if_match
-        else (unmodified_since is not None and modified > unmodified_since)
-    )
-    if changed:
-        raise ApiError(412, "precondition_failed", "The recording is another one by now.")
-    if request.if_none_match:
-        return request.if_none_match.contains_weak(etag)
-    return modified_since is not None and modified <= modified_since
-
-
-def _range_applies(response: Response) -> bool:
-    """True for a single range of bytes that If-Range does not forbid; others are ignored."""
-    asked = request.range
-    if asked is None or asked.units != "bytes" or len(asked.ranges) != 1:
-        return False
-    condition = request.if_range
-    if condition.etag is not None:
-        return condition.etag == response.get_etag()[0]
-    return condition.date is None or condition.date == response.last_modified
 
 
 def _chunks(stream: Stream, first: bytes, length: int) -> Iterator[bytes]:

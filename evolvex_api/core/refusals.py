@@ -7,11 +7,14 @@ from typing import Literal
 # Clients compare these words, so none may ever change its meaning; openapi.yaml lists them too.
 Code = Literal[
     "bad_request",
+    "body_too_large",
     "cdr_unavailable",
     "context_denied",
     "file_too_large",
+    "headers_too_large",
     "http_error",
     "internal_error",
+    "invalid_encoding",
     "invalid_parameter",
     "link_expired",
     "link_invalid",
@@ -25,11 +28,14 @@ Code = Literal[
     "recording_empty",
     "recording_not_found",
     "rejected_by_pbx",
+    "request_timeout",
     "right_denied",
     "storage_unavailable",
     "unknown_key",
     "unknown_method",
     "unsupported_audio",
+    "unsupported_media_type",
+    "uri_too_long",
     "user_disabled",
 ]
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import socket
 from pathlib import Path
 
 import pytest
@@ -12,6 +9,7 @@ from gunicorn.config import Config as GunicornConfig
 
 from evolvex_api import config as configuration
 from evolvex_api import server
+from evolvex_api.worker.thread_worker import Worker
 
 GOOD = "[server]\nbind = 127.0.0.1:8099\nthreads = {}\n[ami]\nsecret = x\n[cdr]\npassword = x\n"
 
@@ -28,7 +26,7 @@ def test_gunicorn_takes_the_settings(path: Path) -> None:
     cfg = server.Server(path).cfg
     assert (cfg.bind, cfg.threads, cfg.preload_app) == (["127.0.0.1:8099"], 7, True)
     assert cfg.worker_class_str != "sync"  # gunicorn 20 fails here when it is given a class
-    assert issubclass(cfg.worker_class, server.Worker)
+    assert issubclass(cfg.worker_class, Worker)
     assert cfg.accesslog is None
     assert cfg.sendfile is not False
 
@@ -60,15 +58,16 @@ def test_reload_keeps_the_old_one_and_says_why(
     assert "[server] threads: must be a whole number" in caplog.text
 
 
-def test_a_refusal_of_gunicorn_is_a_problem(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
-    ours, theirs = socket.socketpair()
-    with ours, theirs:
-        server.write_error(ours, 400, "Bad Request", "<b>x</b>")
-        ours.shutdown(socket.SHUT_WR)
-        head, _, body = theirs.makefile("rb").read().partition(b"\r\n\r\n")
-    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
-    assert f"Content-Length: {len(body)}".encode() in head
-    assert b"application/problem+json" in head
-    assert (json.loads(body)["status"], json.loads(body)["code"]) == (400, "bad_request")
-    assert "400 refused" in caplog.text
+@pytest.mark.parametrize("bind", ["0.0.0.0:8099", "[::]:8099", "192.0.2.1:8099"])
+def test_an_address_for_other_hosts_needs_leave(path: Path, bind: str) -> None:
+    path.write_text(GOOD.format(7).replace("127.0.0.1:8099", bind))
+    with pytest.raises(configuration.ConfigError, match="public = yes"):
+        server.Server(path)
+    path.write_text(path.read_text().replace("[ami]", "public = yes\n[ami]"))
+    assert server.Server(path).public
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1:8099", "[::1]:8099", "localhost:8099", "unix:/x.sock"])
+def test_addresses_of_this_host_need_none(path: Path, bind: str) -> None:
+    path.write_text(GOOD.format(7).replace("127.0.0.1:8099", bind))
+    assert not server.Server(path).public

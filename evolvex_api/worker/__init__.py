@@ -1,0 +1,1 @@
+"""The gunicorn worker: connections are received and closed by one loop, answered by threads."""
