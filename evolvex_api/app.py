@@ -11,6 +11,7 @@ from evolvex_api.api.common import EXTENSION, Services
 from evolvex_api.backends.access_store import AccessStore
 from evolvex_api.backends.ami.client import Ami
 from evolvex_api.backends.audio.transcoder import Transcoder
+from evolvex_api.backends.call_counts import CallCounts
 from evolvex_api.backends.cdr.client import Cdr
 from evolvex_api.backends.recordings import Recordings
 from evolvex_api.backends.sounds import Sounds
@@ -51,10 +52,12 @@ def in_front(app: WsgiApp, config: Config) -> WsgiApp:
 
 
 def _services(config: Config) -> Services:
+    ami = Ami(config.ami)
     return Services(
         config=config,
         access=AccessStore(config.path),
-        ami=Ami(config.ami),
+        ami=ami,
+        call_counts=CallCounts(config.server.state_dir, lambda: ami.status().ids()),
         cdr=Cdr(config.cdr),
         recordings=Recordings(config.recordings),
         transcoder=Transcoder(config.mp3),

@@ -296,7 +296,8 @@ def read_ini(path: Path) -> configparser.ConfigParser:
     )
     parser.optionxform = str  # type: ignore[assignment]  # keys are case-sensitive here
     try:
-        parser.read_string(path.read_text(encoding="utf-8"), source=str(path))
+        # utf-8-sig: Windows editors put a byte order mark at the start.
+        parser.read_string(path.read_text(encoding="utf-8-sig"), source=str(path))
     except OSError as error:
         raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from urllib.parse import quote
+
 from flask import Blueprint, Response, request
 
 from evolvex_api import journal
 from evolvex_api.api.common import authorise, json_answer, json_text, services
 from evolvex_api.backends.ami.status import FILTERS
+from evolvex_api.backends.call_counts import Flight
 from evolvex_api.core.dialling import read_call
+from evolvex_api.core.limits import check_hours, limits_of
 from evolvex_api.params import Params
 
 blueprint = Blueprint("calls", __name__)
+
+# Characters of channels and numbers that stand in the journal as they are.
+_PLAIN = "/@*#+_.-:;"
 
 
 @blueprint.get("/status")
@@ -28,9 +37,34 @@ def originate() -> Response:
     """Make a call; HEAD only says whether it would be tried, as HEAD must change nothing."""
     params = Params()
     caller = authorise(params, "originate")
-    call = read_call(params, services().config.originate, caller.scope)
+    settings = services().config.originate
+    journal.touch(**_named(params))
+    call = read_call(params, settings, caller.group)
+    rules = caller.group.rules.calls
+    check_hours(rules, datetime.now(UTC))
+    limits = limits_of(rules, settings)
     wait = not params.flag("async")
+    counts = services().call_counts
     if request.method == "HEAD":
+        counts.check(caller.group.uuid, limits, call.numbers)
         return json_answer({})
-    journal.touch(channel=call.channel, exten=call.exten, call=call.uniqueid)
-    return json_answer(services().ami.originate(call, wait))
+    journal.touch(call=call.uniqueid)
+    with counts.admitted(caller.group.uuid, limits, call.uniqueid, call.numbers) as flight:
+        outcome = services().ami.originate(call, wait)
+        _report(flight, outcome, wait)
+    return json_answer(outcome)
+
+
+def _named(params: Params) -> dict[str, str]:
+    """What the journal says of a call, so that a refused one is found there too."""
+    given = {name: params.optional(name) for name in ("channel", "exten")}
+    return {name: quote(text[:200], safe=_PLAIN) for name, text in given.items() if text}
+
+
+def _report(flight: Flight, outcome: Mapping[str, str], wait: bool) -> None:
+    if not wait:
+        flight.sent()
+    elif outcome["Response"] == "Success":
+        flight.answered()
+    else:
+        flight.ended()

@@ -13,6 +13,7 @@ from evolvex_api import journal
 from evolvex_api.backends.access_store import AccessStore
 from evolvex_api.backends.ami.client import Ami
 from evolvex_api.backends.audio.transcoder import Transcoder
+from evolvex_api.backends.call_counts import CallCounts
 from evolvex_api.backends.cdr.client import Cdr
 from evolvex_api.backends.recordings import Recordings
 from evolvex_api.backends.sounds import Sounds
@@ -36,6 +37,7 @@ class Services:
     config: Config
     access: AccessStore
     ami: Ami
+    call_counts: CallCounts
     cdr: Cdr
     recordings: Recordings
     transcoder: Transcoder

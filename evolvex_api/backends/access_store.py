@@ -1,7 +1,7 @@
 """Reading of users.d and groups.d, and the current state of both.
 
 Users and groups are INI files in `users.d/` and `groups.d/` beside evolvex.conf: one `[user]` a
-file; one `[group]` and any number of `[context NAME]` a file.
+file; one `[group]`, any number of `[context NAME]`, and `[originate]` and `[uploads]` a file.
 """
 
 from __future__ import annotations
@@ -11,13 +11,24 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from configparser import ConfigParser
+from datetime import date, tzinfo
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import TypeVar
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from evolvex_api.config import ConfigError, read_ini
-from evolvex_api.core.access import RIGHTS, Access, AccessBook, Group, User
+from evolvex_api.core.access import (
+    CONTEXT_NAME,
+    RIGHTS,
+    Access,
+    AccessBook,
+    Group,
+    User,
+)
+from evolvex_api.core.rules import RuleError, Rules, read_call_rules, read_upload_rules
 from evolvex_api.option_types import words
 
 _T = TypeVar("_T")
@@ -25,9 +36,18 @@ _T = TypeVar("_T")
 log = logging.getLogger(__name__)
 
 _CONTEXT_SECTION = "context "
-_USER_KEYS = {"uuid", "name", "description", "enable", "api_key_sha256", "group_uuid"}
+_USER_KEYS = {"uuid", "name", "description", "enable", "api_key_sha256", "group_uuid"} | {
+    "allowed_from",
+    "expires",
+}
 _GROUP_KEYS = {"uuid", "name", "description", "rights"}
 _CONTEXT_KEYS = {"uuid", "description"}
+_RULES = ("originate", "uploads")
+CONTEXT_PATTERN = rf"\*|{CONTEXT_NAME}"
+BAD_CONTEXT = (
+    "a context is named in full (letters, digits and _.+:-); there are no patterns, and * alone"
+    " grants every context"
+)
 # Well under the second within which a changed file must count.
 _LOOK_INTERVAL = 0.4
 
@@ -43,23 +63,43 @@ def groups_dir(config_path: Path) -> Path:
 
 
 def load(config_path: Path) -> AccessBook:
-    """Read every user and group file; a broken one becomes a problem and shuts nobody else out."""
+    """Read every user and group file; a broken one becomes a problem and shuts nobody else out.
+
+    Two files that name the same user, key or group are both left out: nothing says which is meant.
+    """
     problems: list[str] = []
-    groups: dict[str, Group] = {}
-    for path, group in _read_all(groups_dir(config_path), read_group, problems):
-        if group.uuid in groups:
-            problems.append(f"{path}: [group] uuid: another file has it already; ignored")
-        else:
-            groups[group.uuid] = group
-    users: dict[str, User] = {}
-    for path, user in _read_all(users_dir(config_path), read_user, problems):
-        if user.api_key_sha256 in users:
-            problems.append(f"{path}: [user] api_key_sha256: another file has it already; ignored")
-            continue
-        users[user.api_key_sha256] = user
-        if user.group_uuid not in groups:
-            problems.append(f"{path}: [user] group_uuid: no such group, so nothing is granted")
+    groups_read = list(_read_all(groups_dir(config_path), read_group, problems))
+    groups_read = _unambiguous(groups_read, "group", ("uuid",), problems)
+    users_read = list(_read_all(users_dir(config_path), read_user, problems))
+    users_read = _unambiguous(users_read, "user", ("name", "uuid", "api_key_sha256"), problems)
+    groups = {group.uuid: group for _, group in groups_read}
+    problems += [
+        f"{path}: [user] group_uuid: no group, or only a broken file, has it; nothing is granted"
+        for path, user in users_read
+        if user.group_uuid not in groups
+    ]
+    users = {user.api_key_sha256: user for _, user in users_read}
     return AccessBook(users, groups, tuple(problems))
+
+
+def _unambiguous(
+    found: list[tuple[Path, _T]], section: str, keys: Sequence[str], problems: list[str]
+) -> list[tuple[Path, _T]]:
+    """What no two files claim; the others become problems."""
+    shut_out: set[Path] = set()
+    for key in keys:
+        paths: dict[str, list[Path]] = {}
+        for path, one in found:
+            paths.setdefault(getattr(one, key), []).append(path)
+        for same in paths.values():
+            if len(same) > 1:
+                names = ", ".join(path.name for path in same)
+                problems.append(
+                    f"{same[0]}: [{section}] {key}: {names} have the same; each of them grants"
+                    " nothing until it is the only one"
+                )
+                shut_out.update(same)
+    return [(path, one) for path, one in found if path not in shut_out]
 
 
 class AccessStore:
@@ -72,24 +112,43 @@ class AccessStore:
     def __init__(self, config_path: Path) -> None:
         self._config_path = config_path
         self._looking = threading.Lock()
+        self._looked_at = time.monotonic()
         self._seen = self._signature()
-        self._next_look = time.monotonic() + _LOOK_INTERVAL
         self._book = self._load()
 
     def current(self) -> AccessBook:
-        """The users and groups as the files say (or said a moment ago)."""
-        if time.monotonic() >= self._next_look:
-            with self._looking:
-                if time.monotonic() >= self._next_look:
-                    self._look()
+        """The users and groups as the files say, or said a moment ago."""
+        self._look_unless_since(time.monotonic() - _LOOK_INTERVAL)
         return self._book
 
-    def _look(self) -> None:
-        signature = self._signature()
-        if signature != self._seen:
-            self._book = self._load()
-            self._seen = signature
-        self._next_look = time.monotonic() + _LOOK_INTERVAL
+    def of_key(self, api_key: str) -> tuple[AccessBook, User | None]:
+        """As `current`, with the user of a key, or None for an unknown one.
+
+        A key that is not known is looked for in the folders as they are now, so that a key made a
+        moment ago works at once. Requests with such keys at the same time share one look.
+        """
+        asked_at = time.monotonic()
+        book = self.current()
+        user = book.user_of(api_key)
+        if user is None:
+            self._look_unless_since(asked_at)
+            book = self._book
+            user = book.user_of(api_key)
+        return book, user
+
+    def _look_unless_since(self, moment: float) -> None:
+        """Look at the folders unless a look began after the moment."""
+        if self._looked_at > moment:
+            return
+        with self._looking:
+            if self._looked_at > moment:
+                return
+            began = time.monotonic()
+            signature = self._signature()
+            if signature != self._seen:
+                self._book = self._load()
+                self._seen = signature
+            self._looked_at = began
 
     def _load(self) -> AccessBook:
         book = load(self._config_path)
@@ -103,7 +162,7 @@ class AccessStore:
             for path in _files(directory, []):
                 with contextlib.suppress(OSError):
                     stat = path.stat()
-                    found.append((str(path), stat.st_mtime_ns, stat.st_size, stat.st_ino))
+                    found.append((str(path), stat.st_ctime_ns, stat.st_size, stat.st_ino))
         return tuple(found)
 
 
@@ -125,6 +184,8 @@ def read_user(path: Path) -> User:
         enabled=enable == "yes",
         api_key_sha256=digest,
         group_uuid=_required(path, parser, "user", "group_uuid"),
+        allowed_from=_optional(path, parser, "user", "allowed_from", networks) or (),
+        expires=_optional(path, parser, "user", "expires", day),
     )
 
 
@@ -132,34 +193,70 @@ def read_group(path: Path) -> Group:
     """One file of groups.d; ConfigError names file, section, key and reason."""
     parser = read_ini(path)
     contexts = [name for name in parser.sections() if name.startswith(_CONTEXT_SECTION)]
-    _only(path, parser, {"group", *contexts}, "group", _GROUP_KEYS)
+    _only(path, parser, {"group", *_RULES, *contexts}, "group", _GROUP_KEYS)
     uuid = _required(path, parser, "group", "uuid")
     return Group(
         uuid=uuid,
         name=_required(path, parser, "group", "name"),
         description=parser["group"].get("description", ""),
         accesses=tuple(_access(path, parser, name, uuid) for name in contexts),
-        given_rights=_rights(path, parser["group"].get("rights")),
+        given_rights=_optional(path, parser, "group", "rights", rights),
+        rules=_rules(path, parser),
     )
 
 
-def _rights(path: Path, given: str | None) -> frozenset[str] | None:
-    if given is None:
-        return None
-    rights = frozenset(words(given))
-    unknown = sorted(rights - RIGHTS)
+def _rules(path: Path, parser: ConfigParser) -> Rules:
+    section = ""
+    try:
+        section = "originate"
+        calls = read_call_rules(_section(parser, section), time_zone)
+        section = "uploads"
+        return Rules(calls, read_upload_rules(_section(parser, section)))
+    except RuleError as error:
+        raise ConfigError(f"{path}: [{section}] {error}") from None
+
+
+def _section(parser: ConfigParser, name: str) -> Mapping[str, str]:
+    return parser[name] if parser.has_section(name) else {}
+
+
+def rights(raw: str) -> frozenset[str]:
+    """Rights between commas, each one of access.RIGHTS; ValueError."""
+    found = frozenset(words(raw))
+    unknown = sorted(found - RIGHTS)
     if unknown:
-        raise ConfigError(
-            f"{path}: [group] rights: {unknown[0]!r} is none of {', '.join(sorted(RIGHTS))}"
-        )
-    return rights
+        raise ValueError(f"{unknown[0]!r} is none of {', '.join(sorted(RIGHTS))}")
+    return found
+
+
+def networks(raw: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Addresses and networks (CIDR) between commas; ValueError."""
+    found = tuple(ip_network(word) for word in words(raw))
+    if not found:
+        raise ValueError("is empty; leave the line out where every address is allowed")
+    return found
+
+
+def day(raw: str) -> date:
+    """A date as YYYY-MM-DD; ValueError."""
+    if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", raw):
+        raise ValueError("must be a date such as 2027-01-31")
+    return date.fromisoformat(raw)
+
+
+def time_zone(name: str) -> tzinfo:
+    """A zone of the system's tz database, such as Europe/Moscow; ValueError."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, OSError, ValueError):
+        raise ValueError(f"{name!r} is no time zone such as Europe/Moscow") from None
 
 
 def _access(path: Path, parser: ConfigParser, section: str, group_uuid: str) -> Access:
     _only(path, parser, set(parser.sections()), section, _CONTEXT_KEYS)
     name = section.removeprefix(_CONTEXT_SECTION).strip()
-    if not name:
-        raise ConfigError(f"{path}: [{section}]: names no context")
+    if not re.fullmatch(CONTEXT_PATTERN, name):
+        raise ConfigError(f"{path}: [{section}]: {BAD_CONTEXT}")
     values = parser[section]
     return Access(values.get("uuid", ""), name, values.get("description", ""), group_uuid)
 
@@ -180,6 +277,18 @@ def _required(path: Path, parser: ConfigParser, section: str, key: str) -> str:
     if not value:
         raise ConfigError(f"{path}: [{section}] {key}: is required")
     return value
+
+
+def _optional(
+    path: Path, parser: ConfigParser, section: str, key: str, read: Callable[[str], _T]
+) -> _T | None:
+    given = parser[section].get(key)
+    if given is None:
+        return None
+    try:
+        return read(given.strip())
+    except ValueError as error:
+        raise ConfigError(f"{path}: [{section}] {key}: {error}") from None
 
 
 def _read_all(

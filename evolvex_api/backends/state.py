@@ -30,6 +30,23 @@ _PARTS = ("", "-wal", "-shm")
 _OF_PARENTS: list[sqlite3.Connection] = []
 
 
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection | None]:
+    """A connection that only reads, for processes other than the service; None without a file.
+
+    Raises StorageUnavailable.
+    """
+    if not path.exists():
+        yield None
+        return
+    try:
+        connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", timeout=_BUSY_SECONDS, uri=True)
+        with contextlib.closing(connection):
+            yield connection
+    except sqlite3.Error as error:
+        raise StorageUnavailable(f"{path} can't be read: {error}") from error
+
+
 class StateFile:
     """One database; safe between threads, over fork and between processes.
 

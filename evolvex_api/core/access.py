@@ -8,6 +8,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
+from ipaddress import IPv4Network, IPv6Network, ip_address
+
+from evolvex_api.core.rules import Rules
 
 ANY_CONTEXT = "*"
 # What a context may be called: in a group's file, in a request, and inside Local/…@context.
@@ -56,6 +60,7 @@ class Group:
     description: str = ""
     accesses: tuple[Access, ...] = ()
     given_rights: frozenset[str] | None = None  # None: the file names none
+    rules: Rules = field(default_factory=Rules)
 
     @property
     def rights(self) -> frozenset[str]:
@@ -83,7 +88,10 @@ class Group:
 
 @dataclass(frozen=True)
 class User:
-    """An API user; the key itself is known only to its holder."""
+    """An API user; the key itself is known only to its holder.
+
+    `allowed_from` are the networks of its clients (empty: any), `expires` its last day.
+    """
 
     uuid: str
     name: str
@@ -91,6 +99,24 @@ class User:
     enabled: bool
     api_key_sha256: str = field(repr=False)
     group_uuid: str
+    allowed_from: tuple[IPv4Network | IPv6Network, ...] = ()
+    expires: date | None = None
+
+    def admits(self, address: str | None) -> bool:
+        """True when a client of this address, as text, may use the key."""
+        if not self.allowed_from:
+            return True
+        try:
+            client = ip_address(address or "")
+        except ValueError:
+            return False
+        # A socket of IPv6 shows a client of IPv4 as ::ffff:10.0.0.1.
+        client = getattr(client, "ipv4_mapped", None) or client
+        return any(client in network for network in self.allowed_from)
+
+    def has_expired(self, today: date) -> bool:
+        """True when `today`, of the host's local time, is past the user's last day."""
+        return self.expires is not None and today > self.expires
 
 
 @dataclass(frozen=True)
@@ -109,8 +135,10 @@ class AccessBook:
         return self.users.get(key_digest(api_key))
 
     def group_of(self, user: User) -> Group:
-        """The user's group; one that grants nothing when its file is missing or broken."""
-        return self.groups.get(user.group_uuid) or Group(user.group_uuid, name="")
+        """The user's group; one without any right when its file is missing or broken."""
+        return self.groups.get(user.group_uuid) or Group(
+            user.group_uuid, name="", given_rights=frozenset()
+        )
 
 
 def key_digest(api_key: str) -> str:

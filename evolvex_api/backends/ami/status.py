@@ -98,6 +98,14 @@ class Snapshot:
         """All live channels in AMI's order, each an object of strings."""
         return [self._channel(parsed, seconds) for parsed, seconds in self._found]
 
+    def ids(self) -> frozenset[str]:
+        """The Uniqueid and Linkedid of every live channel."""
+        return frozenset(
+            parsed.channel.get(name, "")
+            for parsed, _ in self._found
+            for name in ("Uniqueid", "Linkedid")
+        )
+
     def legs(self, uniqueid: str) -> Sequence[Channel]:
         """The live channels of a call, by the Uniqueid or Linkedid of any of them."""
         calls = {
