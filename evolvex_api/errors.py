@@ -9,6 +9,7 @@ from http import HTTPStatus
 from flask import Flask, Response, current_app, request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound
 
+from evolvex_api import journal
 from evolvex_api.backends import failures
 from evolvex_api.core.refusals import ApiError, Code
 from evolvex_api.encoding import not_utf8
@@ -51,7 +52,8 @@ def register(app: Flask) -> None:
 
 
 def problem(error: ApiError) -> Response:
-    """The problem+json answer of an ApiError."""
+    """The problem+json answer of an ApiError, whose code the journal's line gets."""
+    journal.refused(error.code)
     body: dict[str, str | int] = {
         "type": "about:blank",
         "title": HTTPStatus(error.status).phrase,

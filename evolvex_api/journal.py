@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from flask import request
+from flask import has_request_context, request
 
 from evolvex_api import logs
 
@@ -68,6 +68,12 @@ def entry() -> Entry:
 def touch(**what: str | int) -> None:
     """Note what the request touches: uniqueid="…", channel="…", rows=12."""
     entry().touched.update({name: str(value) for name, value in what.items()})
+
+
+def refused(code: str) -> None:
+    """Note the code of the refusal, where there is a journal."""
+    if has_request_context() and (found := request.environ.get(_ENVIRON_KEY)):
+        found.touched["code"] = code
 
 
 class Journal:

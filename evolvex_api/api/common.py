@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from flask import Response, current_app
@@ -69,19 +70,25 @@ def authorise(params: Params, right: str | None) -> Caller:
 
     With None no right is needed.
 
-    Raises ApiError: 401 missing_key or unknown_key, 403 user_disabled or right_denied. A key in
-    the header or query string is checked before the body is read, so that a stranger can't make
-    the service take an upload.
+    Raises ApiError: 401 missing_key or unknown_key; 403 user_disabled, user_expired,
+    address_denied or right_denied. A key in the header or query string is checked before the body
+    is read, so that a stranger can't make the service take an upload.
     """
-    book = services().access.current()
-    api_key, user = _presented(params, book)
+    api_key = _presented_key(params)
+    book, user = services().access.of_key(api_key)
     if user is None:
         raise ApiError(401, "unknown_key", "No API user has this key.")
     group = book.group_of(user)
     entry = journal.entry()
     entry.user, entry.group = user.name, group.name or "-"
-    if not user.enabled:
-        raise ApiError(403, "user_disabled", "This API user is disabled.")
+    _check_user(user, params.request.remote_addr)
+    if user.group_uuid not in book.groups:
+        raise ApiError(
+            403,
+            "right_denied",
+            "The file of this API user's group is missing or has a fault, so nothing is granted;"
+            " `evolvex-api check-config` names the fault.",
+        )
     if right is not None and right not in group.rights:
         raise ApiError(
             403,
@@ -92,23 +99,42 @@ def authorise(params: Params, right: str | None) -> Caller:
     return Caller(user, group, api_key)
 
 
+def _check_user(user: User, address: str | None) -> None:
+    if not user.enabled:
+        raise ApiError(403, "user_disabled", "This API user is disabled.")
+    # Local time, as the date in the file is the administrator's.
+    if user.has_expired(date.today()):
+        raise ApiError(
+            403,
+            "user_expired",
+            f"This API user was valid until {user.expires}; an administrator changes `expires` in"
+            " the user's file.",
+        )
+    if not user.admits(address):
+        raise ApiError(
+            403,
+            "address_denied",
+            f"This API user's key may not be used from the address {address or '(unknown)'}; an"
+            " administrator sets `allowed_from` in the user's file.",
+        )
+
+
 def has_key(params: Params) -> bool:
     """True when the request carries a key, be it a good one or not."""
     return bool(_early_key(params) or _bearer(params) or params.optional("api_key"))
 
 
-def _presented(params: Params, book: AccessBook) -> tuple[str, User | None]:
-    """The key of a request and whose it is; ApiError(401, missing_key) without one.
+def _presented_key(params: Params) -> str:
+    """The key of a request; ApiError(401, missing_key) without one.
 
-    A proxy may add a Bearer token of its own: it counts only when no other key is given.
+    A proxy may add a Bearer token of its own: it counts only when no other key is given. The body
+    is read only when no key in front of it is good.
     """
     api_key = _early_key(params)
     if api_key is None:
         api_key = _bearer(params)
-        user = api_key and book.user_of(api_key)
-        if api_key and user:
-            return api_key, user
-        api_key = _stripped(params.optional("api_key")) or api_key
+        if api_key is None or services().access.of_key(api_key)[1] is None:
+            api_key = _stripped(params.optional("api_key")) or api_key
     if api_key is None:
         raise ApiError(
             401,
@@ -116,7 +142,7 @@ def _presented(params: Params, book: AccessBook) -> tuple[str, User | None]:
             "An API key is required: the parameter api_key, the header X-API-Key, or a Bearer token"
             " in the header Authorization. In an upload's form api_key stands before the file.",
         )
-    return api_key, book.user_of(api_key)
+    return api_key
 
 
 def _early_key(params: Params) -> str | None:

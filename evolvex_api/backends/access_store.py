@@ -74,7 +74,7 @@ def load(config_path: Path) -> AccessBook:
     users_read = _unambiguous(users_read, "user", ("name", "uuid", "api_key_sha256"), problems)
     groups = {group.uuid: group for _, group in groups_read}
     problems += [
-        f"{path}: [user] group_uuid: no group, or only a broken file, has it; nothing is granted"
+        f"{path}: [user] group_uuid: no such group, or its file is broken; nothing is granted"
         for path, user in users_read
         if user.group_uuid not in groups
     ]
@@ -92,7 +92,7 @@ def _unambiguous(
         for path, one in found:
             paths.setdefault(getattr(one, key), []).append(path)
         for same in paths.values():
-            if len(same) > 1:
+            if len(same) > 1 and not shut_out.issuperset(same):
                 names = ", ".join(path.name for path in same)
                 problems.append(
                     f"{same[0]}: [{section}] {key}: {names} have the same; each of them grants"

@@ -27,8 +27,8 @@ CREATE TABLE IF NOT EXISTS attempts (
     PRIMARY KEY (group_uuid, number, at, uniqueid)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS attempts_at ON attempts (at);
--- Calls that have not ended, as far as is known. sent: when Asterisk had taken it; seen: whether its
--- channel has been there.
+-- Calls that have not ended, as far as is known. sent: when Asterisk had taken it; seen: whether
+-- its channel has been there.
 CREATE TABLE IF NOT EXISTS flights (
     uniqueid TEXT PRIMARY KEY, group_uuid TEXT NOT NULL, at REAL NOT NULL, sent REAL,
     seen INTEGER NOT NULL DEFAULT 0

@@ -121,7 +121,9 @@ def check_channel(channel: Channel, patterns: Sequence[str] | None, scope: Scope
     """
     if patterns is not None:
         if not any(_allows(pattern, channel) for pattern in patterns):
-            raise _denied("Your group may not dial this channel; `channels` of its file says which.")
+            raise _denied(
+                "Your group may not dial this channel; `channels` of its file says which."
+            )
     elif channel.number is not None and channel.context is None and not scope.open:
         raise _denied(
             "Your group may dial TECH/name and Local/number@context only; an administrator permits"

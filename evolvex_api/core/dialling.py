@@ -167,7 +167,7 @@ def callerid_number(text: str) -> str:
     Empty where there is none. Source: Asterisk's main/callerid.c, `ast_callerid_parse` and
     `ast_shrink_phone_number`; where versions differ, the text that any of them takes as a number.
     """
-    name, bracket, inside = text.strip().strip('"').rpartition("<")
+    _, bracket, inside = text.strip().strip('"').rpartition("<")
     number = (inside.rpartition(">")[0] if ">" in inside else inside) if bracket else inside
     number = re.sub(r"[()\s-]|\.(?!$)", "", number)
     return number if bracket or re.fullmatch(r"[0-9*#+.]+", number) else ""

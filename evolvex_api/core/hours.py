@@ -51,7 +51,7 @@ def read_hours(text: str, zone_of: Callable[[str], tzinfo]) -> Hours:
     if not 1 <= len(fields) <= 5 or not text.strip():
         raise ValueError("must be times,weekdays,days,months as in 08:00-20:00,mon-fri,*,*")
     zone = zone_of(fields.pop()) if len(fields) == 5 else None
-    times, weekdays, days, months = (*fields, *("*",) * (4 - len(fields)))
+    times, weekdays, days, months = [*fields, "*", "*", "*"][:4]
     return Hours(
         text.strip(),
         _minutes(times),

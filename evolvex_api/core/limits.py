@@ -52,7 +52,7 @@ def limits_of(rules: CallRules, defaults: Originate) -> Limits:
 
 
 def check_hours(rules: CallRules, now: datetime) -> None:
-    """Raise ApiError (403 outside_hours) unless the group may call at `now`, given with its zone."""
+    """Raise ApiError (403 outside_hours) unless the group may call `now`, given with its zone."""
     if rules.hours is not None and not rules.hours.hold(now):
         raise ApiError(
             403,

@@ -57,12 +57,11 @@ def number_pattern(text: str) -> str:
         raise ValueError(f"{text!r}: a bracket is not closed, or holds nothing")
     if re.search(r"[.!].", without_classes) or re.search(r"[.!]\[", text):
         raise ValueError(f"{text!r}: nothing may follow . or !")
-    if without_classes == "_" and not classes:
+    parts = re.split(r"(\[[^\]]*\])", text)
+    pattern = "".join(part if part.startswith("[") else part.replace("+", "") for part in parts)
+    if _without_hyphens(pattern) == "_":
         raise ValueError(f"{text!r} matches nothing")
-    return "".join(
-        part if part.startswith("[") else part.replace("+", "")
-        for part in re.split(r"(\[[^\]]*\])", text)
-    )
+    return pattern
 
 
 def _literal(text: str) -> str:
@@ -116,7 +115,11 @@ def _class(inside: str) -> str:
             allowed.add(first)
             position += 1
     # A range that runs backwards matches nothing.
-    return "[" + "".join(re.escape(character) for character in sorted(allowed)) + "]" if allowed else "(?!)"
+    return (
+        "[" + "".join(re.escape(character) for character in sorted(allowed)) + "]"
+        if allowed
+        else "(?!)"
+    )
 
 
 @functools.lru_cache(maxsize=4096)

@@ -6,9 +6,13 @@ from typing import Literal
 
 # Clients compare these words, so none may ever change its meaning; openapi.yaml lists them too.
 Code = Literal[
+    "account_denied",
+    "address_denied",
     "bad_request",
     "body_too_large",
+    "callerid_denied",
     "cdr_unavailable",
+    "channel_denied",
     "context_denied",
     "file_too_large",
     "headers_too_large",
@@ -21,7 +25,9 @@ Code = Literal[
     "method_not_allowed",
     "missing_key",
     "missing_parameter",
+    "number_denied",
     "outcome_unknown",
+    "outside_hours",
     "pbx_unavailable",
     "precondition_failed",
     "range_not_satisfiable",
@@ -31,12 +37,15 @@ Code = Literal[
     "request_timeout",
     "right_denied",
     "storage_unavailable",
+    "too_many_calls",
     "unknown_key",
     "unknown_method",
     "unsupported_audio",
     "unsupported_media_type",
     "uri_too_long",
     "user_disabled",
+    "user_expired",
+    "variable_denied",
 ]
 
 

@@ -93,9 +93,7 @@ def read_upload_rules(values: Mapping[str, str]) -> UploadRules:
     return UploadRules(**_read(values, {"quota": size}))
 
 
-def _read(
-    values: Mapping[str, str], readers: Mapping[str, Callable[[str], Any]]
-) -> dict[str, Any]:
+def _read(values: Mapping[str, str], readers: Mapping[str, Callable[[str], Any]]) -> dict[str, Any]:
     found = {}
     for key, text in values.items():
         if key not in readers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -110,7 +111,14 @@ def test_parameters_read_are_those_documented(
         asked.add(name)
         return plain(self, name)
 
+    plain_pairs = Params.pairs
+
+    def recording_pairs(self: Params, name: str) -> Sequence[tuple[str | None, str]]:
+        asked.add(name)
+        return plain_pairs(self, name)
+
     monkeypatch.setattr(Params, "optional", recording)
+    monkeypatch.setattr(Params, "pairs", recording_pairs)
     arguments = example_request(verb, path)
     if path != "/openapi.json":
         arguments["query_string"]["api_key"] = key
