@@ -171,7 +171,7 @@ def test_status_filters_and_fence(any_pbx: Pbx) -> None:
     assert {leg["Context"] for leg in seen} == {"outgoing", "answer"}
     assert get("status", keys["sales"]).data
     assert get("status", keys["other"]).data == []
-    assert get("status", keys["nobody"]).data == []
+    assert get("status", keys["nobody"]).code == "right_denied"
     only = get("status", keys["all"], context="answer", calleridnum="100500").data
     assert only
     assert {(leg["Context"], leg["CallerIDNum"]) for leg in only} == {("answer", "100500")}

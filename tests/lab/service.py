@@ -72,6 +72,7 @@ class Service(Server):
         self.url = f"http://127.0.0.1:{self.port}{PREFIX}"
         self.config = self.directory / "evolvex.conf"
         self.cache = self.directory / "cache"
+        self.state = self.directory / "state"
         self.uploads = asterisk.sounds / "evolvex"
         self._asterisk = asterisk
         self._database = database
@@ -155,7 +156,7 @@ class Service(Server):
     def _values(self) -> dict[str, dict[str, str]]:
         user, password = self._database.reader
         return {
-            "server": {"bind": f"127.0.0.1:{self.port}"},
+            "server": {"bind": f"127.0.0.1:{self.port}", "state_dir": str(self.state)},
             "ami": {
                 "port": str(self._asterisk.ami_port),
                 "username": self._asterisk.ami_username,
@@ -174,6 +175,7 @@ class Service(Server):
 
     def _prepare(self) -> None:
         self.cache.mkdir(exist_ok=True)
+        self.state.mkdir(exist_ok=True)
         self.uploads.mkdir(exist_ok=True)
         if not self.config.exists():
             self.write_config()
