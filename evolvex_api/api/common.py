@@ -19,7 +19,7 @@ from evolvex_api.backends.cdr.client import Cdr
 from evolvex_api.backends.recordings import Recordings
 from evolvex_api.backends.sounds import Sounds
 from evolvex_api.config import Config
-from evolvex_api.core.access import AccessBook, Group, Scope, User
+from evolvex_api.core.access import Group, Scope, User
 from evolvex_api.core.refusals import ApiError, invalid_parameter
 from evolvex_api.params import Params
 
