@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SUITES ?= bookworm trixie
+ARCH ?= amd64
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
@@ -47,8 +48,8 @@ bench: $(STAMP) ## speed beside other servers and tools, as a table and build/be
 	$(BIN)/python -m bench
 
 .PHONY: deb
-deb: $(STAMP) ## dist/evolvex-api_VERSION_amd64.deb, built and judged in a tree of Debian 12 (root)
-	PIP=$(CURDIR)/$(BIN)/pip packaging/build-deb
+deb: $(STAMP) ## dist/evolvex-api_VERSION_ARCH.deb, built and checked in a tree of Debian 12; ARCH=arm64 (root)
+	ARCH=$(ARCH) PIP=$(CURDIR)/$(BIN)/pip packaging/build-deb
 
 .PHONY: apt-repo
 apt-repo: deb ## dist/apt: a signed repository with the package; KEY=ID signs with a key of your own

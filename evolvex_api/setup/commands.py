@@ -13,10 +13,12 @@ from evolvex_api.setup import SetupError
 def run(*command: str, stdin: str = "", user: str = "") -> str:
     """Run a command, as another user if one is named, and return its standard output.
 
-    Raises SetupError when it fails, or there is no such user. The error has the command's last three lines, which never hold a secret: none is an argument.
+    Raises SetupError when it fails, or there is no such user. The error has the command's last
+    three lines, which never hold a secret: none is an argument.
     """
     try:
-        done = subprocess.run(
+        identity = _identity(user) if user else {}
+        done: subprocess.CompletedProcess[str] = subprocess.run(
             command,
             input=stdin,
             capture_output=True,
@@ -24,7 +26,7 @@ def run(*command: str, stdin: str = "", user: str = "") -> str:
             errors="replace",
             check=False,
             timeout=600,
-            **(_identity(user) if user else {}),
+            **identity,
         )
     except FileNotFoundError:
         raise SetupError(f"{command[0]}: is not installed") from None

@@ -267,10 +267,15 @@ def _second_name(folder: int, path: Path, like: Content) -> str:
     name = _hidden(path)
     os.link(path.name, name, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
     found = os.lstat(name, dir_fd=folder)
-    if (found.st_dev, found.st_ino) != (like.stat.st_dev, like.stat.st_ino):
+    if _looks(found) != _looks(like.stat):
         os.unlink(name, dir_fd=folder)
         raise SetupError(f"{path}: was changed by somebody else meanwhile; run setup again")
     return name
+
+
+def _looks(found: os.stat_result) -> tuple[int, ...]:
+    # Not the inode: an overlay file system gives a file another one when it is first changed.
+    return found.st_mode, found.st_uid, found.st_gid, found.st_size, found.st_mtime_ns
 
 
 def _write_new(

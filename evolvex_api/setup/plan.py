@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,11 +11,12 @@ from evolvex_api.config import Config
 from evolvex_api.setup import host
 from evolvex_api.setup.databases import find_database
 from evolvex_api.setup.steps import nginx, recordings
-from evolvex_api.setup.steps.ami import AmiUsers, service_account
+from evolvex_api.setup.steps.ami import AmiUsers, events_account, service_account
 from evolvex_api.setup.steps.apache import Apache
 from evolvex_api.setup.steps.base import Settings, Step
 from evolvex_api.setup.steps.calllog import CallLogReader
 from evolvex_api.setup.steps.configuration import Configuration
+from evolvex_api.setup.steps.membership import Membership
 from evolvex_api.setup.steps.nginx import Nginx
 from evolvex_api.setup.steps.recordings import ReadableRecordings
 from evolvex_api.setup.steps.sounds import SoundsFolder
@@ -55,12 +57,16 @@ def look(config: Config, choices: Choices) -> Found:
     wanted = _pbx_settings(config, pbx) | reader.settings() | sounds.settings()
     settings = {key: value for key, value in wanted.items() if _value(config, key) != value}
     ami = replace(config.ami, host=pbx.ami_host, port=int(pbx.ami_port))
+    events = replace(
+        ami, username=config.events.username, secret=_wanted(config, wanted, "events", "secret")
+    )
     sandbox = Sandbox(_outside_hosts(config, wanted))
     web, remarks = _web_steps(config, choices, Path(_wanted(config, wanted, "recordings", "root")))
     # The unit's sandbox takes in a new folder or address only when the service starts.
-    restart = bool(sounds.plan() or sandbox.plan())
+    restart = bool(sounds.plan() or sandbox.plan() or Membership().plan())
     steps: list[Step] = [
-        AmiUsers(pbx, [service_account(ami)]),
+        AmiUsers(pbx, [service_account(ami), events_account(events)]),
+        Membership(),
         reader,
         sounds,
         sandbox,
@@ -74,6 +80,8 @@ def _pbx_settings(config: Config, pbx: host.Pbx) -> Settings:
     settings = {("ami", "host"): pbx.ami_host, ("ami", "port"): pbx.ami_port}
     if not config.recordings.root.is_dir():
         settings["recordings", "root"] = str(pbx.recordings)
+    if not config.events.secret:
+        settings["events", "secret"] = secrets.token_hex(24)
     return settings
 
 
@@ -100,7 +108,8 @@ def _web_steps(config: Config, choices: Choices, root: Path) -> tuple[list[Step]
         clients = nginx_clients(folder)
         step = Nginx(nginx.find_site(choices.site), clients, _is_public(choices, clients))
         if recordings.supported(root):
-            return [ReadableRecordings(root), step], []
+            cache = ReadableRecordings(config.mp3.cache_dir, "cache")
+            return [ReadableRecordings(root), cache, step], []
         remark = f"{root}: no ACLs here (package acl, file system): the service sends recordings"
         return [step], [remark]
     if web == "apache2":

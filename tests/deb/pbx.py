@@ -1,4 +1,8 @@
-"""A PBX host in a container: Asterisk 22 and MariaDB beside nginx, or as on FreePBX 17."""
+"""A PBX host in a container, as its packages leave it, or as FreePBX 17 does.
+
+Debian 12 has Asterisk 16 as a package (of Debian 11). Debian 13 and FreePBX's host have Asterisk 22,
+which no package of theirs brings, so it runs below a root of its own.
+"""
 
 import json
 import shlex
@@ -12,15 +16,14 @@ _ASTERISK_ROOT = "/srv/asterisk"
 _SQL = ROOT / "tests" / "lab" / "sql"
 _WRITER = "writer-secret"
 
-# Asterisk comes from another Debian than the host's, so it runs below a root of its own and shares
-# with the host just the folders that another build of Asterisk would have there.
+# What an Asterisk of another Debian shares with the host: what another build of it would have there.
 _SHARED = (
     "/etc/asterisk",
     "/etc/passwd",
     "/etc/group",
     "/etc/odbc.ini",
     "/etc/odbcinst.ini",
-    "/var/lib/asterisk",
+    "/var/lib",
     "/var/log/asterisk",
     "/var/spool/asterisk",
     "/run",
@@ -89,15 +92,23 @@ class PbxHost(Container):
     """
 
     def __init__(self, suite: str, freepbx: bool = False) -> None:
-        super().__init__(suite, [f"{rootfs('sid')}:{_ASTERISK_ROOT}"])
+        self._packaged = suite == "bookworm" and not freepbx
+        if self._packaged:
+            super().__init__(suite, kind="pbx")
+        else:
+            super().__init__(suite, [f"{rootfs('sid')}:{_ASTERISK_ROOT}"])
         self.freepbx = freepbx
         self.key = ""
 
     def prepare(self) -> None:
         """Bring up database, Asterisk and web server."""
-        self.run("useradd --system --home-dir /var/lib/asterisk asterisk")
         self._make_database()
-        self._make_asterisk()
+        if self._packaged:
+            self._configure_asterisk()
+            self.run("systemctl restart asterisk")
+        else:
+            self._make_asterisk()
+        self.wait_for_asterisk()
         self._choose_web_server()
 
     def cli(self, command: str) -> str:
@@ -170,24 +181,24 @@ class PbxHost(Container):
         )
 
     def _make_asterisk(self) -> None:
-        self.run(f"cp -r {_ASTERISK_ROOT}/etc/asterisk /etc/asterisk")
+        """Asterisk from another Debian, its files owned as that package leaves them."""
+        self.run("useradd --system --home-dir /var/lib/asterisk asterisk")
+        number = self.run(f"stat -c %u {_ASTERISK_ROOT}/etc/asterisk")
         self.run(
-            "install -d -o asterisk -g asterisk -m 0750 /var/lib/asterisk /var/lib/asterisk/sounds"
-            " /var/log/asterisk /var/spool/asterisk /var/spool/asterisk/monitor"
+            f"cp -a {_ASTERISK_ROOT}/etc/asterisk /etc/asterisk && find /etc/asterisk -uid {number}"
+            " -exec chown asterisk:asterisk {} +"
         )
-        self.write("/etc/asterisk/res_odbc.conf", self._odbc)
-        alias = "alias start => calldate\n" if self.freepbx else ""
-        self.write(
-            "/etc/asterisk/cdr_adaptive_odbc.conf", f"[cdr]\nconnection = cdr\ntable = cdr\n{alias}"
+        self.run(
+            "install -d -o asterisk -g asterisk -m 0750 /var/lib/asterisk /var/log/asterisk"
+            " /var/spool/asterisk /var/spool/asterisk/monitor"
+            " && install -d -o asterisk -g asterisk -m 0755 /var/lib/asterisk/sounds"
+            " && ln -s /usr/share/asterisk/documentation /var/lib/asterisk/"
         )
-        self.write("/etc/asterisk/extensions.conf", self._dialplan())
+        # As a build by hand has it: everything below /var/lib/asterisk.
+        self.write("/etc/asterisk/asterisk.conf", "[directories]\nastdatadir => /var/lib/asterisk\n")
+        self._configure_asterisk()
         if self.freepbx:
-            self.write("/etc/asterisk/manager.conf", _FREEPBX_MANAGER, "0640")
-            self.run(
-                "touch /etc/asterisk/manager_additional.conf /etc/asterisk/manager_custom.conf"
-            )
-            self.write("/etc/freepbx.conf", _FREEPBX_CONF, "0640")
-        self.run("chown -R asterisk:asterisk /etc/asterisk")
+            self._make_freepbx()
         shared = " ".join(_SHARED)
         self.run(f"for path in {shared}; do mount --rbind $path {_ASTERISK_ROOT}$path; done")
         self.write(
@@ -197,7 +208,24 @@ class PbxHost(Container):
         )
         self.write("/etc/systemd/system/asterisk.service", _UNIT)
         self.run("systemctl daemon-reload && systemctl start asterisk")
-        self.wait_for_asterisk()
+
+    def _configure_asterisk(self) -> None:
+        """What the administrator has configured: the call log's table, and a dialplan."""
+        alias = "alias start => calldate\n" if self.freepbx else ""
+        self.write("/etc/asterisk/res_odbc.conf", self._odbc, "0640")
+        self.write(
+            "/etc/asterisk/cdr_adaptive_odbc.conf",
+            f"[cdr]\nconnection = cdr\ntable = cdr\n{alias}",
+            "0640",
+        )
+        self.write("/etc/asterisk/extensions.conf", self._dialplan(), "0640")
+
+    def _make_freepbx(self) -> None:
+        """What FreePBX writes; it gives all of /etc/asterisk to asterisk (fwconsole chown)."""
+        self.write("/etc/asterisk/manager.conf", _FREEPBX_MANAGER, "0640")
+        self.run("touch /etc/asterisk/manager_additional.conf /etc/asterisk/manager_custom.conf")
+        self.write("/etc/freepbx.conf", _FREEPBX_CONF, "0640")
+        self.run("chown -R asterisk:asterisk /etc/asterisk")
 
     def _dialplan(self) -> str:
         name = "${UNIQUEID}.wav"
@@ -206,8 +234,6 @@ class PbxHost(Container):
             name = "out-${EXTEN}-100-${STRFTIME(,,%Y%m%d-%H%M%S)}-${UNIQUEID}.wav"
             recording = "${STRFTIME(,,%Y/%m/%d)}/" + name
         sample = (ROOT / "etc" / "asterisk" / "extensions_evolvex.conf").read_text()
-        # This Asterisk looks for sounds below /usr/share, so the API names whole paths.
-        sample = sample.replace("folder=evolvex/", "folder=/var/lib/asterisk/sounds/evolvex/")
         sample = sample.replace("n(refuse),Hangup()", "n(refuse),Goto(evolvex-watch,h,1)")
         return _DIALPLAN.format(recording=recording, name=name) + sample
 

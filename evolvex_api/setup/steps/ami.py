@@ -45,6 +45,11 @@ def service_account(settings: config.Ami) -> Account:
     return Account(settings, "call", "reporting,originate", ("OriginateResponse", "Hangup"))
 
 
+def events_account(settings: config.Ami) -> Account:
+    """The account of the service of live calls: it reads events and asks for channels."""
+    return Account(settings, "call,agent", "reporting")
+
+
 @dataclass
 class AmiUsers:
     """The accounts as a marked block of one file; each is proved by logging in."""

@@ -48,8 +48,9 @@ class Apache:
         self.clients.apply(changes, self.public)
         self._switched_on = self._missing_modules()
         for module in self._switched_on:
-            off = ("a2dismod", "--quiet", "--force", module)
-            changes.run("a2enmod", "--quiet", module, undo=off)
+            changes.run(
+                "a2enmod", "--quiet", module, undo=("a2dismod", "--quiet", "--force", module)
+            )
         if not files.exists(_ENABLED):
             off = ("a2disconf", "--quiet", "evolvex-api")
             changes.run("a2enconf", "--quiet", "evolvex-api", undo=off)

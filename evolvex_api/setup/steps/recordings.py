@@ -1,4 +1,4 @@
-"""nginx's right to read recordings: an ACL on their folder, inherited by what is written later.
+"""nginx's right to read recordings and the cache: ACLs, inherited by what is written later.
 
 Version 1.0 put www-data into the group asterisk instead, by which every PHP page of the host could
 read Asterisk's secrets. Each command runs as the folder's own owner, so a link that this owner may
@@ -21,10 +21,10 @@ from evolvex_api.setup.steps.base import WEB_USER
 
 @dataclass
 class ReadableRecordings:
-    """Lets the web server's user read the recordings, and pass through the folders above them."""
+    """Lets the web server's user read a folder of audio, and pass through the folders above it."""
 
     root: Path
-    name = "recordings"
+    name: str = "recordings"
 
     def plan(self) -> list[str]:
         if not self.root.is_dir() or self._fault() == "":
