@@ -32,14 +32,14 @@ _WORK = 2
 
 
 @dataclass(frozen=True)
-class _Mode:
+class Mode:
     """How to do it: only look, ask nothing, print JSON; and where a first key comes from."""
 
-    dry_run: bool
-    yes: bool
-    as_json: bool
-    key_file: Path | None
-    contexts: tuple[str, ...]
+    dry_run: bool = False
+    yes: bool = False
+    as_json: bool = False
+    key_file: Path | None = None
+    contexts: tuple[str, ...] = ("*",)
 
 
 @click.command()
@@ -96,7 +96,7 @@ def setup(  # noqa: PLR0913, PLR0917  # click passes every option
     """
     if os.geteuid() != 0:
         fail("setup must be run as root", 1)
-    mode = _Mode(dry_run, yes or as_json, as_json, key_file, contexts)
+    mode = Mode(dry_run, yes or as_json, as_json, key_file, contexts)
     config = configuration.load(config_path)
     _end_on_signals()
     try:
@@ -110,7 +110,7 @@ def setup(  # noqa: PLR0913, PLR0917  # click passes every option
         fail(f"setup failed: {error}", 1)
 
 
-def _set_up(config: Config, choices: Choices, mode: _Mode) -> None:
+def _set_up(config: Config, choices: Choices, mode: Mode) -> None:
     found = look(config, choices)
     plans = [(step, step.plan()) for step in found.steps]
     work = any(plan for _, plan in plans)
@@ -138,7 +138,7 @@ def _apply(config: Config, plans: list[tuple[Step, list[str]]]) -> None:
         changes.write(config.path.parent / record.NAME, record.as_text(records), owner=(0, 0))
 
 
-def _remove(config: Config, mode: _Mode) -> None:
+def _remove(config: Config, mode: Mode) -> None:
     records = record.load(config.path.parent)
     if mode.dry_run:
         for one in reversed(records):
@@ -195,7 +195,7 @@ def _ignore_signals() -> None:
         signal.signal(one, signal.SIG_IGN)
 
 
-def _show(plans: list[tuple[Step, list[str]]], remarks: Sequence[str], mode: _Mode) -> None:
+def _show(plans: list[tuple[Step, list[str]]], remarks: Sequence[str], mode: Mode) -> None:
     if mode.as_json:
         if mode.dry_run:
             _print_json(plans, done=False)
@@ -213,9 +213,9 @@ def _print_json(plans: list[tuple[Step, list[str]]], done: bool) -> None:
     click.echo(json.dumps(steps, ensure_ascii=False))
 
 
-def _finish(config: Config, found: Found, mode: _Mode) -> NoReturn:
+def _finish(config: Config, found: Found, mode: Mode) -> NoReturn:
     """A first key, a first request to try, and doctor."""
-    key = _first_key(config, mode)
+    key = first_key(config, mode)
     if mode.as_json:
         raise SystemExit(0)
     url = found.url or "http://localhost/pbx/api/index/check"
@@ -231,7 +231,7 @@ def _finish(config: Config, found: Found, mode: _Mode) -> NoReturn:
     raise SystemExit(subprocess.run(command, check=False).returncode)
 
 
-def _first_key(config: Config, mode: _Mode) -> str:
+def first_key(config: Config, mode: Mode) -> str:
     """Make a first API user when there is none, and return its key; '' when there is one."""
     files = AccessFiles(config.path)
     # A broken file is somebody's too; doctor, at the end, reports it.

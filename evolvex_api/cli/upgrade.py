@@ -45,7 +45,7 @@ def _move_sounds(config: configuration.Config, _old: list[record.Record], change
     if files.link_target(place) is not None:
         return
     sounds.make_folder(folder, changes)
-    sounds.move_sounds(place, folder, changes)
+    sounds.move_sounds(place, folder, sounds.service_owner(), changes)
     changes.replaced(files.set_aside(place))
     changes.replaced(files.make_link(place, str(folder.parent / sounds.ALIAS)))
 

@@ -1,7 +1,7 @@
 """A PBX host in a container, as its packages leave it, or as FreePBX 17 does.
 
-Debian 12 has Asterisk 16 as a package (of Debian 11). Debian 13 and FreePBX's host have Asterisk 22,
-which no package of theirs brings, so it runs below a root of its own.
+Debian 12 has Asterisk 16 as a package (of Debian 11). Debian 13 and FreePBX's host have Asterisk
+22, which no package of theirs brings, so it runs below a root of its own.
 """
 
 import json
@@ -16,7 +16,7 @@ _ASTERISK_ROOT = "/srv/asterisk"
 _SQL = ROOT / "tests" / "lab" / "sql"
 _WRITER = "writer-secret"
 
-# What an Asterisk of another Debian shares with the host: what another build of it would have there.
+# What an Asterisk of another Debian shares with the host: what a build by hand would have there.
 _SHARED = (
     "/etc/asterisk",
     "/etc/passwd",
@@ -195,7 +195,9 @@ class PbxHost(Container):
             " && ln -s /usr/share/asterisk/documentation /var/lib/asterisk/"
         )
         # As a build by hand has it: everything below /var/lib/asterisk.
-        self.write("/etc/asterisk/asterisk.conf", "[directories]\nastdatadir => /var/lib/asterisk\n")
+        self.write(
+            "/etc/asterisk/asterisk.conf", "[directories]\nastdatadir => /var/lib/asterisk\n"
+        )
         self._configure_asterisk()
         if self.freepbx:
             self._make_freepbx()

@@ -1,9 +1,13 @@
 """etc/ and man/ say what the code says."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from evolvex_api import __version__, config
+from evolvex_api.setup.steps.ami import Account, account_lines, events_account, service_account
 
 ROOT = Path(__file__).parents[2]
 
@@ -21,10 +25,17 @@ def test_versions_agree() -> None:
         assert f'"evolvex-api {__version__}"' in page.read_text()
 
 
-def test_the_sample_ami_user_has_the_rights_that_setup_gives() -> None:
-    sample = (ROOT / "etc" / "asterisk" / "manager_evolvex.conf").read_text()
-    code = (ROOT / "evolvex_api" / "setup" / "steps.py").read_text()
-    for line in re.findall(
-        r"^(?:deny|permit|write|read|eventfilter|writetimeout) = .*$", sample, re.M
-    ):
-        assert line in code
+@pytest.mark.parametrize(
+    ("sample", "account"),
+    [
+        ("manager_evolvex.conf", service_account),
+        ("manager_evolvex_events.conf", events_account),
+    ],
+)
+def test_the_sample_ami_user_has_the_rights_that_setup_gives(
+    sample: str, account: Callable[[config.Ami], Account]
+) -> None:
+    text = (ROOT / "etc" / "asterisk" / sample).read_text()
+    settings = config.Ami("127.0.0.1", 5038, "any", "SECRET", 5)
+    given = account_lines(account(settings), "127.0.0.1")[1:]
+    assert re.findall(r"^\w+ = .*$", text, re.M) == given

@@ -103,22 +103,10 @@ class AmiUsers:
         written = block_in(text(self.pbx.ami_file))
         general = f"[general](+)\nenabled = yes\nbindaddr = {_LOOPBACK}\n\n"
         switch_on = not self.pbx.ami_enabled or "[general](+)" in written
-        users = "\n".join(self._user(account) for account in self.accounts)
+        users = "\n".join(
+            "\n".join(account_lines(account, self.pbx.ami_host)) + "\n" for account in self.accounts
+        )
         return marked_block(f"{general if switch_on else ''}{users}", comment=";")
-
-    def _user(self, account: Account) -> str:
-        permitted = dict.fromkeys((_LOOPBACK, self.pbx.ami_host))
-        lines = [
-            f"[{account.username}]",
-            f"secret = {account.settings.secret}",
-            "deny = 0.0.0.0/0.0.0.0",
-            *(f"permit = {address}/255.255.255.255" for address in permitted if ":" not in address),
-            f"write = {account.write}",
-            f"read = {account.read}",
-            *(f"eventfilter = Event: {event}" for event in account.events),
-            "writetimeout = 5000",
-        ]
-        return "\n".join(lines) + "\n"
 
     def _refuse_foreign_user(self, username: str) -> None:
         for file in manager_files(self.pbx.manager):
@@ -129,6 +117,22 @@ class AmiUsers:
                     f"{file}: has an AMI user {username} already; remove it, or name another in "
                     "evolvex.conf"
                 )
+
+
+def account_lines(account: Account, ami_host: str) -> list[str]:
+    """The section of manager.conf that makes an AMI user; `ami_host` is where AMI listens."""
+    permitted = dict.fromkeys((_LOOPBACK, ami_host))
+    return [
+        f"[{account.username}]",
+        f"secret = {account.settings.secret}",
+        "deny = 0.0.0.0/0.0.0.0",
+        *(f"permit = {address}/255.255.255.255" for address in permitted if ":" not in address),
+        f"write = {account.write}",
+        f"read = {account.read}",
+        *(f"eventfilter = Event: {event}" for event in account.events),
+        # Milliseconds; the default of 100 is short for the Status of hundreds of channels.
+        "writetimeout = 5000",
+    ]
 
 
 def manager_files(manager: Path) -> list[Path]:

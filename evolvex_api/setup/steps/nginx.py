@@ -52,7 +52,7 @@ class Nginx:
         if content != text(self.site):
             changes.write(self.site, content)
         reload()
-        self.url = prove_route(self._urls())
+        self.url = prove_route(site_urls(self.site))
 
     def records(self) -> list[Record]:
         return [Record("nginx", str(self.site))]
@@ -64,14 +64,16 @@ class Nginx:
             if not any(_SNIPPET in name for name in server.includes)
         ]
 
-    def _urls(self) -> list[tuple[str, str]]:
-        found = servers(text(self.site))
-        return [pair for server in found for pair in server.urls(probe.PATH)]
-
     def _answers(self) -> bool:
-        answers = [probe.ask(url, address) for url, address in self._urls()]
+        answers = [probe.ask(url, address) for url, address in site_urls(self.site)]
         self.url = next((answer.url for answer in answers if answer.is_the_service), "")
         return bool(self.url)
+
+
+def site_urls(site: Path) -> list[tuple[str, str]]:
+    """(URL, address) pairs by which this host can ask a site for the route."""
+    found = servers(text(site))
+    return [pair for server in found for pair in server.urls(probe.PATH)]
 
 
 def find_site(named: Path | None) -> Path:

@@ -99,7 +99,7 @@ class SoundsFolder:
         link = self._link
         if files.exists(link):
             if files.link_target(link) is None and link == OLD_FOLDER:
-                move_sounds(link, self.folder, changes)
+                move_sounds(link, self.folder, service_owner(), changes)
             try:
                 changes.replaced(files.set_aside(link))
             except OSError as error:
@@ -135,6 +135,11 @@ def pbx_user_id() -> int:
         return pwd.getpwnam(PBX_GROUP).pw_uid
     except KeyError:
         raise SetupError(f"there is no user {PBX_GROUP}; Asterisk must run as one") from None
+
+
+def service_owner() -> tuple[int, int]:
+    """The ids of the service's user and of Asterisk's group. Raises SetupError."""
+    return pwd.getpwnam(SERVICE_USER).pw_uid, pbx_group_id()
 
 
 def _is_right(folder: Path) -> bool:
@@ -173,27 +178,30 @@ def _give(folder: Path, like: os.stat_result) -> None:
         os.fchmod(descriptor, stat.S_IMODE(like.st_mode))
 
 
-def move_sounds(old: Path, new: Path, changes: Changes) -> int:
+def move_sounds(old: Path, new: Path, owner: tuple[int, int], changes: Changes) -> int:
     """Give the sounds of a folder a second name in another one; returns how many.
 
-    Who takes the old folder away completes the move. Only files that the service can have written
-    are taken: plain ones, of its names, with no other name.
+    `owner` (uid, gid) is theirs from now on. Who takes the old folder away completes the move.
+    Only files that the service can have written are taken: plain ones, of its names, with no other
+    name.
     """
-    owner, group = pwd.getpwnam(SERVICE_USER).pw_uid, pbx_group_id()
     moved = 0
     with files.opened_folder(old) as source, files.opened_folder(new) as target:
         for name in os.listdir(source):  # noqa: PTH208  # of a descriptor
             flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             if not _SOUND.fullmatch(name):
                 continue
-            descriptor = os.open(name, flags, dir_fd=source)
+            try:
+                descriptor = os.open(name, flags, dir_fd=source)
+            except OSError:
+                continue  # a link, or gone
             try:
                 found = os.fstat(descriptor)
                 if not stat.S_ISREG(found.st_mode) or found.st_nlink != 1:
                     continue
                 changes.on_rollback((new / name).unlink)
                 os.link(name, name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
-                os.fchown(descriptor, owner, group)
+                os.fchown(descriptor, *owner)
                 moved += 1
             finally:
                 os.close(descriptor)

@@ -37,7 +37,7 @@ class Sandbox:
         _reload()
 
     def records(self) -> list[Record]:
-        return [Record("unit", str(path)) for path in _files()] if self.hosts else []
+        return [Record("unit", str(path)) for path in _files()] if self._content() else []
 
     def _wrong_files(self) -> list[Path]:
         wanted = self._content()
