@@ -16,11 +16,11 @@ from evolvex_api.api import ranges
 from evolvex_api.api.common import services
 from evolvex_api.api.listeners import listening_group
 from evolvex_api.backends.audio.transcoder import Audio, Stream
-from evolvex_api.backends.cdr.client import CallRow
 from evolvex_api.backends.failures import RecordingNotFound
 from evolvex_api.backends.recordings import NOT_FOUND, Recording
 from evolvex_api.core import uniqueid as uniqueids
 from evolvex_api.core.access import Group
+from evolvex_api.core.calllog import CallRow
 from evolvex_api.core.refusals import invalid_parameter
 from evolvex_api.front import behind_web_server
 from evolvex_api.params import Params

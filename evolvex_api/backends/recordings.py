@@ -19,7 +19,6 @@ from pathlib import Path
 
 from evolvex_api import config
 from evolvex_api.backends.audio import wav
-from evolvex_api.backends.cdr.client import CallRow
 from evolvex_api.backends.failures import (
     CdrUnavailable,
     RecordingEmpty,
@@ -28,6 +27,7 @@ from evolvex_api.backends.failures import (
     UnsupportedAudio,
 )
 from evolvex_api.core import uniqueid as uniqueids
+from evolvex_api.core.calllog import CallRow
 
 # In the order in which they are looked for; the names are those of Asterisk's format modules.
 WAV_EXTENSIONS = ("wav", "WAV", "wav16", "wav49")

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from evolvex_api.backends.ami.client import Ami
-from evolvex_api.backends.cdr.client import FIELDS, Cdr, Facts
+from evolvex_api.backends.cdr.client import Cdr, Facts
 from evolvex_api.backends.failures import BackendFailure
 from evolvex_api.config import Config
+from evolvex_api.core.calllog import FIELDS
 from evolvex_api.doctor.findings import Finding, cause
 
 _CLOCK_TOLERANCE = 5.0

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.integration import contract
+from evolvex_api.backends.cdr.client import Cdr
+from tests.integration import calllog, contract
 from tests.lab import packages
 from tests.lab.asterisk import Asterisk
 from tests.lab.mariadb import MariaDB
@@ -107,3 +108,23 @@ def no_calls_left(request: pytest.FixtureRequest) -> Iterator[None]:
     for name in ("pbx", "any_pbx"):
         if name in request.fixturenames:
             request.getfixturevalue(name).asterisk.hang_up_all()
+
+
+@pytest.fixture
+def scratch(database: MariaDB) -> Iterator[calllog.Scratch]:
+    """A table of the original's shape, empty."""
+    database.execute(f"CREATE DATABASE {calllog.SCRATCH} CHARACTER SET utf8mb4", database=None)
+    database.execute(f"GRANT SELECT ON {calllog.SCRATCH}.* TO %s", database.reader[:1])
+    made = calllog.Scratch(database, Cdr(calllog.settings(database)))
+    made.sql((calllog.SHAPES / "original.sql").read_text())
+    yield made
+    database.execute(f"DROP DATABASE {calllog.SCRATCH}", database=None)
+    database.execute(f"REVOKE SELECT ON {calllog.SCRATCH}.* FROM %s", database.reader[:1])
+
+
+@pytest.fixture
+def freepbx(scratch: calllog.Scratch) -> calllog.Scratch:
+    """The same with FreePBX's table."""
+    scratch.sql("DROP TABLE cdr")
+    scratch.sql((calllog.SHAPES / "freepbx.sql").read_text())
+    return scratch

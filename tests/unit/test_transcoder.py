@@ -13,9 +13,9 @@ from evolvex_api import config
 from evolvex_api.backends.audio import transcoder as backend
 from evolvex_api.backends.audio import wav
 from evolvex_api.backends.audio.transcoder import Stream, Transcoder
-from evolvex_api.backends.cdr.client import CallRow
 from evolvex_api.backends.failures import RecordingNotFound, StorageUnavailable
 from evolvex_api.backends.recordings import Recording, Recordings
+from evolvex_api.core.calllog import CallRow
 from tests.lab.server import wait_until
 from tests.options import section
 
