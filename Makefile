@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || \
@@ -32,6 +32,10 @@ test: $(STAMP) ## unit tests, then integration tests against real servers (root)
 .PHONY: unit
 unit: $(STAMP) ## unit tests alone: no server, no root
 	$(BIN)/python -m pytest tests/unit
+
+.PHONY: record-events
+record-events: $(STAMP) ## record anew the AMI events that the unit tests replay (root)
+	$(BIN)/python -m tests.lab.record_events
 
 .PHONY: lint
 lint: $(STAMP) ## ruff and mypy --strict

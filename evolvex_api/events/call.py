@@ -41,7 +41,9 @@ class Change:
 
     `type` is "call.started" and the like; `seq` counts within a call from 1 without a gap;
     `timestamp` is seconds since the epoch; `call` is the call as JSON at that moment; `contexts`
-    are those by which a group may see it; `change` is the leg that it is about, or empty.
+    are those by which a group may see it; `change` is the leg that it is about, or empty. Of
+    `call.transferred` it is who gets the call, with the number that hands it over as `From`;
+    Uniqueid and Channel are null where a blind transfer has not yet rung anybody.
     """
 
     type: str
@@ -49,7 +51,7 @@ class Change:
     timestamp: float
     call: dict[str, Any]
     contexts: frozenset[str]
-    change: dict[str, str]
+    change: dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -78,6 +80,16 @@ class Call:
     recording: dict[str, Any] | None = None
     seq: int = 0
     contexts: set[str] = field(default_factory=set)
+    # What follows is the tracker's own, no part of the JSON: Uniqueids, outcomes of dialled legs.
+    channels: set[str] = field(default_factory=set)
+    dialling: set[str] = field(default_factory=set)
+    waiting: set[str] = field(default_factory=set)
+    holders: set[str] = field(default_factory=set)
+    outcomes: set[str] = field(default_factory=set)
+    caller_left: bool = False
+    awaits_response: bool = False  # originated, and OriginateResponse has not come
+    empty_since: float | None = None
+    has_progressed: bool = False  # a phone rang, or the dialplan took the call
 
     @property
     def visible_contexts(self) -> frozenset[str]:

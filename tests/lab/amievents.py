@@ -10,6 +10,7 @@ from typing import Self
 
 from evolvex_api.events.call import Event
 from tests.lab.asterisk import Asterisk
+from tests.lab.server import LabError
 
 _END = b"\r\n\r\n"
 
@@ -25,9 +26,12 @@ class EventStream:
         self._socket = socket.create_connection(("127.0.0.1", pbx.ami_port), 10)
         self._socket.settimeout(None)
         login = {"Action": "Login", "Username": "evolvex-events", "Secret": pbx.ami_secret}
+        self._logged_in = threading.Event()
         self._send(login)
         self._thread = threading.Thread(target=self._read, name="ami-events", daemon=True)
         self._thread.start()
+        if not self._logged_in.wait(10):
+            raise LabError("no AMI session for events")
 
     def _send(self, headers: dict[str, str]) -> None:
         lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
@@ -53,6 +57,8 @@ class EventStream:
                 event = parse(message.decode("utf-8", "replace"))
                 if event[0][0] == "Event":
                     self._take(event, now)
+                elif "Authentication accepted" in message.decode("utf-8", "replace"):
+                    self._logged_in.set()
 
     def _receive(self) -> bytes:
         try:

@@ -28,6 +28,7 @@ class Stage:
         self.pbx = pbx
         self.phones: dict[str, Softphone] = {}
         self.uniqueids: set[str] = set()
+        self.responses = 0  # how many OriginateResponse events there will be
         self._leaving = contextlib.ExitStack()
         self._watch = self._leaving.enter_context(pbx.manager())
         self._watch.action("Events", EventMask="off")
@@ -39,9 +40,11 @@ class Stage:
         return phone
 
     def call(self, caller: str, number: str, callee: str, **behaviour: Any) -> SipCall:
-        """Return the call of the phone `caller` to `number`, answered by `callee`."""
+        """Return the call of the phone `caller` to `number`; `callee` has answered it."""
         self.phone(callee, **{"answer": 0.2, **behaviour})
-        return self.phone(caller).dial(number).wait("answered")
+        call = self.phone(caller).dial(number).wait("answered")
+        self.wait_bridged(caller, callee)
+        return call
 
     def answered_at(self, endpoint: str) -> SipCall:
         """Return the first call of a phone, once it is answered."""
@@ -51,6 +54,7 @@ class Stage:
         """Originate by AMI with an id of the service's kind; returns it when AMI has answered."""
         uniqueid = f"{int(time.time())}.{_FIRST_OWN_ID + time.monotonic_ns() % (1 << 40)}"
         self.uniqueids.add(uniqueid)
+        self.responses += "Async" in headers
         place = {"Channel": channel, "Context": context, "Exten": exten, "Priority": "1"}
         with self.pbx.manager(timeout=40) as manager:
             manager.action("Originate", **place, ChannelId=uniqueid, **headers)
@@ -236,6 +240,7 @@ def attended_transfer(on: Stage) -> None:
     first = on.answered_at("1010")
     first.hold()
     second = on.phones["1010"].dial("1011").wait("answered")
+    on.wait_bridged("1011")
     first.transfer_to(second)
     on.wait_gone("1010")
     colleague.wait_call("answered")
@@ -261,6 +266,7 @@ def pickup(on: Stage) -> None:
     caller = on.phone("1012").dial("1013").wait("ringing")
     third = on.phone("1014").dial("pickup-1013").wait("answered")
     caller.wait("answered")
+    on.wait_bridged("1012", "1014")
     third.hang_up()
 
 
@@ -281,6 +287,7 @@ def parking(on: Stage) -> None:
     on.answered_at("1017").transfer("700")
     on.wait_gone("1017")
     taker = on.phone("1018").dial("701").wait("answered")
+    on.wait_bridged("1018", "trunk11")
     taker.hang_up()
     caller.hang_up()
 
