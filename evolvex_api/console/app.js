@@ -2,7 +2,7 @@
 
 import { Api } from "./api.js";
 import { Dialler } from "./dial.js";
-import { el, field, icon, notice } from "./dom.js";
+import { el, field, notice } from "./dom.js";
 import { FiguresView } from "./figures.js";
 import { LiveCalls } from "./live.js";
 import { LogView } from "./log.js";
@@ -13,7 +13,11 @@ import { LANGUAGE, t } from "./texts.js";
 
 const STORE = "evolvex.key";
 const REFUSALS = {
-  missing_key: "keyMissing", unknown_key: "keyUnknown", user_disabled: "keyDisabled", user_expired: "keyExpired", address_denied: "keyAddress",
+  missing_key: "keyMissing",
+  unknown_key: "keyUnknown",
+  user_disabled: "keyDisabled",
+  user_expired: "keyExpired",
+  address_denied: "keyAddress",
 };
 const NEEDED = { now: "events", log: "cdr", figures: "stats" };
 const ROOT = document.getElementById("app");
@@ -33,12 +37,25 @@ class Console {
     const dialler = may("originate") ? new Dialler(api, contexts) : null;
     const player = may("recordings") ? new Player(api) : null;
     if (may(NEEDED.now)) this.#views.now = this.#now(api, dialler);
-    if (may(NEEDED.log)) this.#views.log = new LogView(api, (values) => navigate("log", values), player, dialler);
-    if (may(NEEDED.figures)) this.#views.figures = new FiguresView(api, (values) => navigate("figures", values), may(NEEDED.log), dialler);
+    if (may(NEEDED.log))
+      this.#views.log = new LogView(api, (values) => navigate("log", values), player, dialler);
+    if (may(NEEDED.figures))
+      this.#views.figures = new FiguresView(
+        api,
+        (values) => navigate("figures", values),
+        may(NEEDED.log),
+        dialler,
+      );
     this.node = el(
-      "div", { class: "console" },
-      el("a", { class: "skip", href: `${location.pathname}#page`, onclick: (event) => this.#skip(event) }, t("skip")),
-      this.#header(name), this.#page,
+      "div",
+      { class: "console" },
+      el(
+        "a",
+        { class: "skip", href: `${location.pathname}#page`, onclick: (event) => this.#skip(event) },
+        t("skip"),
+      ),
+      this.#header(name),
+      this.#page,
       el("div", { class: "dock" }, dialler?.node ?? null, player?.node ?? null),
     );
     this.#live?.run();
@@ -64,12 +81,26 @@ class Console {
   }
 
   #header(name) {
-    const tabs = Object.keys(this.#views).map((view) => el("li", {}, el("a", { href: `${location.pathname}#${view}`, "data-view": view }, t(view))));
+    const tabs = Object.keys(this.#views).map((view) =>
+      el("li", {}, el("a", { href: `${location.pathname}#${view}`, "data-view": view }, t(view))),
+    );
     return el(
-      "header", {},
-      el("span", { class: "brand" }, el("img", { src: "icon.svg", alt: "", width: 28, height: 28 }), el("span", {}, "Evolvex")),
+      "header",
+      {},
+      el(
+        "span",
+        { class: "brand" },
+        el("img", { src: "icon.svg", alt: "", width: 28, height: 28 }),
+        el("span", {}, "Evolvex"),
+      ),
       el("nav", { "aria-label": t("title") }, el("ul", {}, tabs)),
-      el("span", { class: "account" }, this.#state, el("span", { class: "user" }, name), el("button", { type: "button", class: "quiet", onclick: () => logOut("") }, t("logOut"))),
+      el(
+        "span",
+        { class: "account" },
+        this.#state,
+        el("span", { class: "user" }, name),
+        el("button", { type: "button", class: "quiet", onclick: () => logOut("") }, t("logOut")),
+      ),
     );
   }
 
@@ -84,7 +115,10 @@ class Console {
     const { view: wanted, values } = readFragment();
     const name = this.#views[wanted] ? wanted : Object.keys(this.#views)[0];
     if (!name) {
-      this.#page.replaceChildren(el("h1", {}, t("title")), notice("settings", t("noRights"), t("noRightsHint")));
+      this.#page.replaceChildren(
+        el("h1", {}, t("title")),
+        notice("settings", t("noRights"), t("noRightsHint")),
+      );
       return;
     }
     if (name !== this.#shown) {
@@ -119,7 +153,11 @@ let current = null;
 
 /** Logs in with a key; on a refusal, the form says why. */
 async function enter(key) {
-  const api = new Api(key, (error) => current && logOut(REFUSALS[error.code] === "keyUnknown" ? "keyWithdrawn" : REFUSALS[error.code]));
+  const api = new Api(
+    key,
+    (error) =>
+      current && logOut(REFUSALS[error.code] === "keyUnknown" ? "keyWithdrawn" : REFUSALS[error.code]),
+  );
   try {
     const who = await api.data("rights");
     sessionStorage.setItem(STORE, key);
@@ -127,7 +165,15 @@ async function enter(key) {
     ROOT.replaceChildren(current.node);
   } catch (error) {
     if (error.withdrawn) showLogin(t(REFUSALS[error.code]));
-    else ROOT.replaceChildren(el("main", {}, el("h1", { class: "unseen" }, "Evolvex"), failureNotice(error, () => enter(key))));
+    else
+      ROOT.replaceChildren(
+        el(
+          "main",
+          {},
+          el("h1", { class: "unseen" }, "Evolvex"),
+          failureNotice(error, () => enter(key)),
+        ),
+      );
   }
 }
 
@@ -140,7 +186,13 @@ function logOut(reason) {
 
 function showLogin(problem) {
   document.title = `${t("logIn")} · Evolvex`;
-  const key = el("input", { type: "password", name: "key", autocomplete: "off", spellcheck: "false", "aria-describedby": "login-hint login-problem" });
+  const key = el("input", {
+    type: "password",
+    name: "key",
+    autocomplete: "off",
+    spellcheck: "false",
+    "aria-describedby": "login-hint login-problem",
+  });
   const button = el("button", { type: "submit", class: "primary" }, t("logIn"));
   const submit = (event) => {
     event.preventDefault();
@@ -154,13 +206,17 @@ function showLogin(problem) {
   };
   ROOT.replaceChildren(
     el(
-      "main", { class: "login" },
+      "main",
+      { class: "login" },
       el(
-        "form", { onsubmit: submit },
-        el("img", { src: "icon.svg", alt: "", width: 48, height: 48 }), el("h1", {}, "Evolvex"),
+        "form",
+        { onsubmit: submit },
+        el("img", { src: "icon.svg", alt: "", width: 48, height: 48 }),
+        el("h1", {}, "Evolvex"),
         field(t("key"), key),
         el("p", { id: "login-problem", class: "error", role: "alert" }, problem),
-        button, el("p", { id: "login-hint", class: "hint" }, t("loginHint")),
+        button,
+        el("p", { id: "login-hint", class: "hint" }, t("loginHint")),
       ),
     ),
   );

@@ -1,6 +1,6 @@
 // Bars in SVG, answered and missed on top of each other, with the same numbers as a table.
 
-import { el, svg } from "./dom.js";
+import { el, svg, tableHead, tableRow } from "./dom.js";
 import { number, t } from "./texts.js";
 
 const HEIGHT = 190;
@@ -16,7 +16,8 @@ export function barFigure(heading, axis, bars) {
   const draw = () => place.clientWidth && place.replaceChildren(chart(heading, bars, place.clientWidth));
   new ResizeObserver(draw).observe(place);
   return el(
-    "figure", {},
+    "figure",
+    {},
     el("figcaption", {}, el("h2", {}, heading), legend()),
     place,
     el("details", {}, el("summary", {}, t("asTable")), table(heading, axis, bars)),
@@ -35,7 +36,8 @@ function chart(heading, bars, width) {
   const step = inner.width / bars.length;
   const every = Math.ceil(MOST_LABELS / 2 / step);
   return svg(
-    "svg", { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img", "aria-label": heading },
+    "svg",
+    { viewBox: `0 0 ${width} ${HEIGHT}`, width, height: HEIGHT, role: "img", "aria-label": heading },
     [0, most / 2, most].map((value) => gridLine(y(value), width, value)),
     bars.map((bar, place) => column(bar, MARGIN.left + place * step, step, y, place % every === 0)),
   );
@@ -43,7 +45,8 @@ function chart(heading, bars, width) {
 
 function gridLine(y, width, value) {
   return svg(
-    "g", { class: "grid" },
+    "g",
+    { class: "grid" },
     svg("line", { x1: MARGIN.left, x2: width - MARGIN.right, y1: y, y2: y }),
     svg("text", { x: MARGIN.left - 6, y: y + 4, "text-anchor": "end" }, number(value)),
   );
@@ -52,13 +55,32 @@ function gridLine(y, width, value) {
 function column(bar, x, step, y, labelled) {
   const width = Math.max(1, Math.min(step * 0.7, 44));
   const left = x + (step - width) / 2;
-  const rect = (name, low, high) => svg("rect", { class: name, x: left, width, y: y(high), height: y(low) - y(high), rx: Math.min(2, width / 4) });
-  const label = labelled ? svg("text", { x: x + step / 2, y: HEIGHT - 6, "text-anchor": "middle" }, bar.label) : null;
+  const rect = (name, low, high) =>
+    svg("rect", {
+      class: name,
+      x: left,
+      width,
+      y: y(high),
+      height: y(low) - y(high),
+      rx: Math.min(2, width / 4),
+    });
+  const label = labelled
+    ? svg("text", { x: x + step / 2, y: HEIGHT - 6, "text-anchor": "middle" }, bar.label)
+    : null;
   return svg(
-    "g", { class: "bar" },
+    "g",
+    { class: "bar" },
     svg("title", {}, t("bar", bar)),
-    svg("rect", { class: "area", x, width: step, y: MARGIN.top, height: HEIGHT - MARGIN.top - MARGIN.bottom }),
-    rect("answered", 0, bar.answered), rect("missed", bar.answered, bar.answered + bar.missed), label,
+    svg("rect", {
+      class: "area",
+      x,
+      width: step,
+      y: MARGIN.top,
+      height: HEIGHT - MARGIN.top - MARGIN.bottom,
+    }),
+    rect("answered", 0, bar.answered),
+    rect("missed", bar.answered, bar.answered + bar.missed),
+    label,
   );
 }
 
@@ -70,10 +92,7 @@ function niceMaximum(most) {
 
 function table(heading, axis, bars) {
   const shown = bars.filter((bar) => bar.answered + bar.missed > 0);
-  return el(
-    "table", {},
-    el("caption", { class: "unseen" }, heading),
-    el("thead", {}, el("tr", {}, [axis, t("answeredCalls"), t("missed")].map((text) => el("th", { scope: "col" }, text)))),
-    el("tbody", {}, shown.map((bar) => el("tr", {}, el("th", { scope: "row" }, bar.label), el("td", {}, number(bar.answered)), el("td", {}, number(bar.missed))))),
-  );
+  const rows = shown.map((bar) => tableRow(bar.label, [number(bar.answered), number(bar.missed)]));
+  const head = tableHead([axis, t("answeredCalls"), t("missed")]);
+  return el("table", {}, el("caption", { class: "unseen" }, heading), head, el("tbody", {}, rows));
 }

@@ -24,15 +24,30 @@ export class Dialler {
 
   /** A form with a number to call, for the top of a view. */
   form() {
-    const input = el("input", { type: "tel", name: "number", autocomplete: "off", required: true, maxlength: 40, placeholder: t("number"), "aria-label": t("number") });
+    const input = el("input", {
+      type: "tel",
+      name: "number",
+      autocomplete: "off",
+      required: true,
+      maxlength: 40,
+      placeholder: t("number"),
+      "aria-label": t("number"),
+    });
     const submit = (event) => {
       event.preventDefault();
       this.call(input.value);
     };
     return el(
-      "form", { class: "dial", onsubmit: submit }, input,
+      "form",
+      { class: "dial", onsubmit: submit },
+      input,
       el("button", { type: "submit", class: "primary" }, icon("call"), t("call")),
-      el("button", { type: "button", class: "quiet", onclick: () => this.#open("") }, icon("settings"), this.#mine),
+      el(
+        "button",
+        { type: "button", class: "quiet", onclick: () => this.#open("") },
+        icon("settings"),
+        this.#mine,
+      ),
     );
   }
 
@@ -57,9 +72,14 @@ export class Dialler {
     try {
       const params = { channel: channelOf(mine.line), context: mine.context, exten, priority: "1" };
       const outcome = await this.#api.data("originate", params);
-      this.#say(outcome.Response === "Success" ? t("dialled", values) : t("notDialled", { reason: reasonOf(outcome) }));
+      this.#say(
+        outcome.Response === "Success"
+          ? t("dialled", values)
+          : t("notDialled", { reason: reasonOf(outcome) }),
+      );
     } catch (error) {
-      const denied = error.status === 403 ? t("dialDenied", { detail: error.detail }) : error.detail || error.code;
+      const denied =
+        error.status === 403 ? t("dialDenied", { detail: error.detail }) : error.detail || error.code;
       this.#say(t("notDialled", { reason: error.status ? denied : t("offline") }));
     }
   }
@@ -84,9 +104,25 @@ export class Dialler {
   }
 
   #settings() {
-    const known = el("datalist", { id: "contexts" }, this.#contexts.filter((name) => name !== "*").map((value) => el("option", { value })));
-    const line = el("input", { name: "line", required: true, maxlength: 80, autocomplete: "off", pattern: "[^\\s]+" });
-    const context = el("input", { name: "context", required: true, maxlength: 80, autocomplete: "off", list: "contexts" });
+    const known = el(
+      "datalist",
+      { id: "contexts" },
+      this.#contexts.filter((name) => name !== "*").map((value) => el("option", { value })),
+    );
+    const line = el("input", {
+      name: "line",
+      required: true,
+      maxlength: 80,
+      autocomplete: "off",
+      pattern: "[^\\s]+",
+    });
+    const context = el("input", {
+      name: "context",
+      required: true,
+      maxlength: 80,
+      autocomplete: "off",
+      list: "contexts",
+    });
     const problem = el("p", { class: "error", role: "alert" });
     const save = (event) => {
       event.preventDefault();
@@ -100,13 +136,21 @@ export class Dialler {
       if (this.#waiting) this.call(this.#waiting);
     };
     return el(
-      "dialog", { class: "settings", "aria-labelledby": "settings-title" },
+      "dialog",
+      { class: "settings", "aria-labelledby": "settings-title" },
       el(
-        "form", { onsubmit: save },
-        el("h2", { id: "settings-title" }, t("mine")), el("p", {}, t("mineHint")),
-        field(t("myLine"), line), el("small", {}, t("myLineHint")), field(t("context"), context), known, problem,
+        "form",
+        { onsubmit: save },
+        el("h2", { id: "settings-title" }, t("mine")),
+        el("p", {}, t("mineHint")),
+        field(t("myLine"), line),
+        el("small", {}, t("myLineHint")),
+        field(t("context"), context),
+        known,
+        problem,
         el(
-          "div", { class: "dialog-buttons" },
+          "div",
+          { class: "dialog-buttons" },
           el("button", { type: "button", onclick: () => this.#dialog.close() }, t("cancel")),
           el("button", { type: "submit", class: "primary" }, t("save")),
         ),

@@ -49,7 +49,11 @@ export function unseen(text) {
 
 /** A button that shows an icon alone. */
 export function iconButton(name, label, onclick, attributes = {}) {
-  return el("button", { type: "button", class: "quiet", "aria-label": label, title: label, onclick, ...attributes }, icon(name));
+  return el(
+    "button",
+    { type: "button", class: "quiet", "aria-label": label, title: label, onclick, ...attributes },
+    icon(name),
+  );
 }
 
 /** A label above a field. */
@@ -59,12 +63,35 @@ export function field(label, control, attributes = {}) {
 
 /** A select of [value, text] pairs. */
 export function select(name, options, onchange) {
-  return el("select", { name, onchange }, options.map(([value, text]) => el("option", { value }, text)));
+  return el(
+    "select",
+    { name, onchange },
+    options.map(([value, text]) => el("option", { value }, text)),
+  );
+}
+
+/** The head of a table: the names of its columns. */
+export function tableHead(names) {
+  const cells = names.map((name) => el("th", { scope: "col" }, name));
+  return el("thead", {}, el("tr", {}, cells));
+}
+
+/** A row of numbers with a name before them. */
+export function tableRow(name, texts) {
+  const cells = texts.map((text) => el("td", {}, text));
+  return el("tr", {}, el("th", { scope: "row" }, name), cells);
 }
 
 /** What is shown in place of a list: an icon, a heading, what to do. */
 export function notice(name, heading, text = "", ...actions) {
-  return el("div", { class: "notice" }, icon(name), el("h2", {}, heading), text ? el("p", {}, text) : null, actions);
+  return el(
+    "div",
+    { class: "notice" },
+    icon(name),
+    el("h2", {}, heading),
+    text ? el("p", {}, text) : null,
+    actions,
+  );
 }
 
 /** Run `task` once, `delay` ms after the last call. */

@@ -1,7 +1,7 @@
 // The view of figures: tiles, bars by hour and day, agents and queues, who is to be called back.
 
 import { barFigure } from "./charts.js";
-import { el, notice } from "./dom.js";
+import { el, notice, tableHead, tableRow } from "./dom.js";
 import { MissedList } from "./missed.js";
 import { Period, dateFromToday, days, periodOf } from "./period.js";
 import { failureNotice, loading } from "./states.js";
@@ -23,8 +23,10 @@ export class FiguresView {
     this.period = new Period((chosen) => navigate(chosen));
     this.#missed = withLog ? new MissedList(api, dialler) : null;
     this.node = el(
-      "div", {},
-      el("form", { class: "filters", onsubmit: (event) => event.preventDefault() }, this.period.nodes), this.#place,
+      "div",
+      {},
+      el("form", { class: "filters", onsubmit: (event) => event.preventDefault() }, this.period.nodes),
+      this.#place,
     );
   }
 
@@ -50,7 +52,8 @@ export class FiguresView {
     }
     this.#place.replaceChildren(loading());
     try {
-      const by = (name) => this.#api.data("stats", { start: period.from, end: period.to, by: name }, { signal });
+      const by = (name) =>
+        this.#api.data("stats", { start: period.from, end: period.to, by: name }, { signal });
       const [hours, agents, queues] = await Promise.all(["hour", "agent", "queue"].map(by));
       this.#draw(period, { hours, agents, queues });
     } catch (error) {
@@ -66,13 +69,20 @@ export class FiguresView {
     }
     const charts = [barFigure(t("byHour"), t("hour"), byHour(hours))];
     if (days(period) > 1) charts.push(barFigure(t("byDay"), t("day"), byDay(hours, period)));
-    const tables = [["byAgent", "agent", agents], ["byQueue", "queue", queues]];
+    const tables = [
+      ["byAgent", "agent", agents],
+      ["byQueue", "queue", queues],
+    ];
     this.#missed?.show(period);
     this.#place.replaceChildren(
-      tiles(total), el("div", { class: "charts" }, charts),
+      tiles(total),
+      el("div", { class: "charts" }, charts),
       el(
-        "div", { class: "tables" },
-        tables.filter(([, , rows]) => rows.length).map(([heading, name, rows]) => bucketTable(t(heading), name, rows)),
+        "div",
+        { class: "tables" },
+        tables
+          .filter(([, , rows]) => rows.length)
+          .map(([heading, name, rows]) => bucketTable(t(heading), name, rows)),
         this.#missed?.node ?? null,
       ),
     );
@@ -81,9 +91,19 @@ export class FiguresView {
 
 /** Sums of all buckets; averages are weighed by what they are averages of. */
 function sum(buckets) {
-  const total = { calls: 0, answered: 0, missed: 0, not_called_back: 0, talk_seconds: 0, longest: 0, waited: 0, inbound: 0 };
+  const total = {
+    calls: 0,
+    answered: 0,
+    missed: 0,
+    not_called_back: 0,
+    talk_seconds: 0,
+    longest: 0,
+    waited: 0,
+    inbound: 0,
+  };
   for (const bucket of buckets) {
-    for (const name of ["calls", "answered", "missed", "not_called_back", "talk_seconds", "inbound"]) total[name] += bucket[name];
+    for (const name of ["calls", "answered", "missed", "not_called_back", "talk_seconds", "inbound"])
+      total[name] += bucket[name];
     total.waited += bucket.average_wait_seconds * bucket.inbound;
     total.longest = Math.max(total.longest, bucket.longest_wait_seconds);
   }
@@ -92,16 +112,30 @@ function sum(buckets) {
 
 function tiles(total) {
   const shown = [
-    ["total", number(total.calls)], ["answeredCalls", number(total.answered)], ["missed", number(total.missed)], ["notCalledBack", number(total.not_called_back)],
-    ["averageWait", spoken(total.inbound ? total.waited / total.inbound : 0)], ["longestWait", spoken(total.longest)],
+    ["total", number(total.calls)],
+    ["answeredCalls", number(total.answered)],
+    ["missed", number(total.missed)],
+    ["notCalledBack", number(total.not_called_back)],
+    ["averageWait", spoken(total.inbound ? total.waited / total.inbound : 0)],
+    ["longestWait", spoken(total.longest)],
     ["averageTalk", spoken(total.answered ? total.talk_seconds / total.answered : 0)],
   ];
-  return el("dl", { class: "tiles" }, shown.map(([name, value]) => el("div", { "data-figure": name }, el("dt", {}, t(name)), el("dd", {}, value))));
+  return el(
+    "dl",
+    { class: "tiles" },
+    shown.map(([name, value]) =>
+      el("div", { "data-figure": name }, el("dt", {}, t(name)), el("dd", {}, value)),
+    ),
+  );
 }
 
 /** The 24 hours of the day, all days together. */
 function byHour(hours) {
-  const bars = Array.from({ length: 24 }, (_, hour) => ({ label: `${String(hour).padStart(2, "0")}:00`, answered: 0, missed: 0 }));
+  const bars = Array.from({ length: 24 }, (_, hour) => ({
+    label: `${String(hour).padStart(2, "0")}:00`,
+    answered: 0,
+    missed: 0,
+  }));
   for (const bucket of hours) add(bars[Number(bucket.key.slice(11, 13))], bucket);
   return bars;
 }
@@ -125,20 +159,24 @@ function add(bar, bucket) {
 
 function bucketTable(heading, name, rows) {
   const columns = [
-    ["total", (row) => number(row.calls)], ["answeredCalls", (row) => number(row.answered)], ["missed", (row) => number(row.missed)],
-    ["talkTotal", (row) => spoken(row.talk_seconds)], ["averageTalk", (row) => spoken(row.average_talk_seconds)],
+    ["total", (row) => number(row.calls)],
+    ["answeredCalls", (row) => number(row.answered)],
+    ["missed", (row) => number(row.missed)],
+    ["talkTotal", (row) => spoken(row.talk_seconds)],
+    ["averageTalk", (row) => spoken(row.average_talk_seconds)],
   ];
   const sorted = [...rows].sort((one, other) => other.calls - one.calls);
+  const cells = (row) => columns.map(([, text]) => text(row));
+  const lines = sorted.map((row) => tableRow(row.key || "–", cells(row)));
+  const head = tableHead([name, ...columns.map(([column]) => column)].map((column) => t(column)));
   return el(
-    "section", { class: "wide" },
+    "section",
+    {},
     el("h2", {}, heading),
     el(
-      "div", { class: "scroll", tabindex: "0", role: "region", "aria-label": heading },
-      el(
-        "table", { class: name },
-        el("thead", {}, el("tr", {}, el("th", { scope: "col" }, t(name)), columns.map(([text]) => el("th", { scope: "col", class: "n" }, t(text))))),
-        el("tbody", {}, sorted.map((row) => el("tr", {}, el("th", { scope: "row" }, row.key || "–"), columns.map(([, text]) => el("td", { class: "n" }, text(row)))))),
-      ),
+      "div",
+      { class: "scroll", tabindex: "0", role: "region", "aria-label": heading },
+      el("table", { class: name }, head, el("tbody", {}, lines)),
     ),
   );
 }

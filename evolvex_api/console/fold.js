@@ -47,7 +47,10 @@ export function summary(id, legs) {
 
 /** The number in a channel's name: 101 of PJSIP/101-0000000a, 110 of Local/110@answer-00000001;2. */
 export function numberOf(channel) {
-  return (channel ?? "").replace(/^[^/]*\//, "").replace(/[@;].*$/, "").replace(/-[0-9a-f]{8}$/, "");
+  return (channel ?? "")
+    .replace(/^[^/]*\//, "")
+    .replace(/[@;].*$/, "")
+    .replace(/-[0-9a-f]{8}$/, "");
 }
 
 function compareLegs(one, other) {

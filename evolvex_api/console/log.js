@@ -1,14 +1,28 @@
 // The view of the call log: filters, a row a call, its legs on demand, pages as one scrolls.
 
-import { debounced, el, field, icon, iconButton, notice, select, unseen } from "./dom.js";
-import { Fold, numberOf } from "./fold.js";
+import { csvOf } from "./csv.js";
+import { debounced, el, field, icon, iconButton, notice, select, tableHead, unseen } from "./dom.js";
+import { Fold } from "./fold.js";
+import { legsTable } from "./legs.js";
 import { Period, days, periodOf } from "./period.js";
 import { failureNotice, loading } from "./states.js";
 import { clock, day, t, timeOfDay } from "./texts.js";
 
 const PAGE = 100;
-const DIRECTIONS = [["", "any"], ["in", "dirIn"], ["out", "dirOut"], ["internal", "dirInternal"]];
-const DISPOSITIONS = [["", "any"], ["ANSWERED", "resAnswered"], ["NO ANSWER", "resNoAnswer"], ["BUSY", "resBusy"], ["FAILED", "resFailed"]];
+const CSV_PAGE = 5000;
+const DIRECTIONS = [
+  ["", "any"],
+  ["in", "dirIn"],
+  ["out", "dirOut"],
+  ["internal", "dirInternal"],
+];
+const DISPOSITIONS = [
+  ["", "any"],
+  ["ANSWERED", "resAnswered"],
+  ["NO ANSWER", "resNoAnswer"],
+  ["BUSY", "resBusy"],
+  ["FAILED", "resFailed"],
+];
 const COLUMNS = ["time", "direction", "caller", "callee", "whoAnswered", "talk", "result"];
 const ARROWS = { in: "dirIn", out: "dirOut", internal: "dirInternal" };
 
@@ -27,7 +41,6 @@ export class LogView {
 
   /** `navigate(values)` writes the filters into the fragment; `player` and `dialler` may be null. */
   constructor(api, navigate, player, dialler) {
-    Object.assign(this, {});
     this.#api = api;
     this.#navigate = navigate;
     this.#player = player;
@@ -38,39 +51,80 @@ export class LogView {
   #build() {
     const filter = (values) => this.#navigate({ ...this.#values, ...values, call: "" });
     this.period = new Period(filter);
-    this.number = el("input", { type: "search", name: "number", autocomplete: "off", oninput: debounced(() => filter({ number: this.number.value.trim() }), 400) });
+    this.number = el("input", {
+      type: "search",
+      name: "number",
+      autocomplete: "off",
+      oninput: debounced(() => filter({ number: this.number.value.trim() }), 400),
+    });
     const chosen = (event) => filter({ [event.target.name]: event.target.value });
-    this.direction = select("direction", DIRECTIONS.map(([value, name]) => [value, t(name)]), chosen);
-    this.disposition = select("disposition", DISPOSITIONS.map(([value, name]) => [value, t(name)]), chosen);
-    this.csv = el("button", { type: "button", onclick: () => this.#download() }, icon("download"), t("downloadCsv"));
+    this.direction = select(
+      "direction",
+      DIRECTIONS.map(([value, name]) => [value, t(name)]),
+      chosen,
+    );
+    this.disposition = select(
+      "disposition",
+      DISPOSITIONS.map(([value, name]) => [value, t(name)]),
+      chosen,
+    );
+    this.csv = el(
+      "button",
+      { type: "button", onclick: () => this.#download() },
+      icon("download"),
+      t("downloadCsv"),
+    );
     this.body = el("tbody", {});
     this.table = el(
-      "table", { class: "log", hidden: true },
+      "table",
+      { class: "log", hidden: true },
       el("caption", { class: "unseen" }, t("log")),
-      el("thead", {}, el("tr", {}, COLUMNS.map((name) => el("th", { scope: "col" }, t(name))), el("th", { scope: "col" }, unseen(t("actions"))))),
+      tableHead([...COLUMNS.map((name) => t(name)), unseen(t("actions"))]),
       this.body,
     );
     this.foot = el("div", { class: "foot" });
     this.problem = el("p", { class: "error", role: "alert" });
     this.node = el(
-      "div", {},
+      "div",
+      {},
       el(
-        "form", { class: "filters", onsubmit: (event) => event.preventDefault() }, this.period.nodes,
-        field(t("number"), this.number), field(t("direction"), this.direction), field(t("result"), this.disposition),
-        el("span", { class: "filter-buttons" }, iconButton("refresh", t("refresh"), () => this.#load()), this.csv),
+        "form",
+        { class: "filters", onsubmit: (event) => event.preventDefault() },
+        this.period.nodes,
+        field(t("number"), this.number),
+        field(t("direction"), this.direction),
+        field(t("result"), this.disposition),
+        el(
+          "span",
+          { class: "filter-buttons" },
+          iconButton("refresh", t("refresh"), () => this.#load()),
+          this.csv,
+        ),
       ),
-      this.problem, this.table, this.foot,
+      this.problem,
+      this.table,
+      this.foot,
     );
-    this.watcher = new IntersectionObserver((entries) => entries.some((entry) => entry.isIntersecting) && this.#page(), { rootMargin: "600px" });
+    this.watcher = new IntersectionObserver(
+      (entries) => entries.some((entry) => entry.isIntersecting) && this.#page(),
+      { rootMargin: "600px" },
+    );
   }
 
   /** Shows the log that a fragment's values describe. */
   show(values) {
     const { from, to } = periodOf(values);
-    const wanted = { from, to, number: values.number ?? "", direction: values.direction ?? "", disposition: values.disposition ?? "" };
+    const wanted = {
+      from,
+      to,
+      number: values.number ?? "",
+      direction: values.direction ?? "",
+      disposition: values.disposition ?? "",
+    };
     this.period.show(wanted);
     for (const name of ["number", "direction", "disposition"]) {
-      if (this[name] !== document.activeElement || this[name].value.trim() !== wanted[name]) this[name].value = wanted[name];
+      if (this[name] !== document.activeElement || this[name].value.trim() !== wanted[name])
+        this[name].value = wanted[name];
     }
     const same = Object.keys(wanted).every((name) => wanted[name] === this.#values[name]);
     this.#values = { ...wanted, call: values.call ?? "" };
@@ -78,8 +132,8 @@ export class LogView {
   }
 
   #filters() {
-    const { from, to, number, disposition, direction } = this.#values;
-    return { start: from, end: to, number, disposition, direction, order: "desc" };
+    const { from, to, number, disposition } = this.#values;
+    return { start: from, end: to, number, disposition, order: "desc" };
   }
 
   /** Starts from the first page. */
@@ -95,7 +149,7 @@ export class LogView {
     this.table.hidden = true;
     this.problem.textContent = "";
     if (days(this.#values) < 1) {
-      this.foot.replaceChildren(notice("log", t("badPeriod")));
+      this.foot.replaceChildren(notice("settings", t("badPeriod")));
       return;
     }
     this.#page();
@@ -126,6 +180,12 @@ export class LogView {
   #add(rows) {
     for (const call of this.#fold.add(rows)) {
       const shown = this.#rows.get(call.id);
+      if (!this.#wanted(call)) {
+        // An older leg may show another direction than the first ones did.
+        shown?.remove();
+        this.#rows.delete(call.id);
+        continue;
+      }
       const row = this.#row(call);
       if (shown) shown.replaceWith(row);
       else this.#append(call, row);
@@ -135,11 +195,18 @@ export class LogView {
     this.table.hidden = this.#rows.size === 0;
   }
 
+  /** The API has no filter for the direction, which belongs to a call and not to a row. */
+  #wanted(call) {
+    return !this.#values.direction || call.direction === this.#values.direction;
+  }
+
   #append(call, row) {
     const date = call.start.slice(0, 10);
     if (date !== this.#day) {
       this.#day = date;
-      this.body.append(el("tr", { class: "day" }, el("th", { scope: "rowgroup", colspan: COLUMNS.length + 1 }, day(date))));
+      this.body.append(
+        el("tr", { class: "day" }, el("th", { scope: "rowgroup", colspan: COLUMNS.length + 1 }, day(date))),
+      );
     }
     this.body.append(row);
   }
@@ -159,16 +226,32 @@ export class LogView {
   #row(call) {
     const time = timeOfDay(call.start);
     const fold = el(
-      "button", { type: "button", class: "fold", "aria-expanded": "false", "aria-label": t("showLegs", { time }), onclick: () => this.#toggle(call) },
-      icon("open"), el("span", { "aria-hidden": "true" }, time),
+      "button",
+      {
+        type: "button",
+        class: "fold",
+        "aria-expanded": "false",
+        "aria-label": t("showLegs", { time }),
+        onclick: () => this.#toggle(call),
+      },
+      icon("open"),
+      el("span", { "aria-hidden": "true" }, time),
     );
-    const listen = this.#player && call.result !== "resMissed" && Number(call.talk) > 0 ? iconButton("play", t("listenTo", { time }), () => this.#listen(call)) : null;
+    const listen =
+      this.#player && call.result !== "resMissed" && Number(call.talk) > 0
+        ? iconButton("play", t("listenTo", { time }), () => this.#listen(call))
+        : null;
     const cell = (name, ...children) => el("td", { class: `c-${name}`, "data-label": t(name) }, children);
     return el(
-      "tr", { class: "call", "data-id": call.id },
+      "tr",
+      { class: "call", "data-id": call.id },
       cell("time", fold),
       cell("direction", icon(call.direction), el("span", {}, t(ARROWS[call.direction]))),
-      cell("caller", el("span", { class: "number" }, call.from || t("hidden")), call.name ? el("span", { class: "name" }, call.name) : null),
+      cell(
+        "caller",
+        el("span", { class: "number" }, call.from || t("hidden")),
+        call.name ? el("span", { class: "name" }, call.name) : null,
+      ),
       cell("callee", el("span", { class: "number" }, call.to || "–")),
       cell("whoAnswered", call.answeredBy || "–"),
       cell("talk", call.talk ? clock(call.talk) : "–"),
@@ -178,7 +261,10 @@ export class LogView {
   }
 
   #listen(call) {
-    this.#player.play(call.id, `${call.from || t("hidden")} → ${call.to} · ${day(call.start)}, ${timeOfDay(call.start)}`);
+    this.#player.play(
+      call.id,
+      `${call.from || t("hidden")} → ${call.to} · ${day(call.start)}, ${timeOfDay(call.start)}`,
+    );
   }
 
   #toggle(call) {
@@ -209,12 +295,27 @@ export class LogView {
     }
   }
 
+  async #csv() {
+    if (!this.#values.direction) {
+      return (await this.#api.get("get_log_cdr", { ...this.#filters(), format: "csv" })).blob();
+    }
+    const fold = new Fold();
+    let cursor = null;
+    do {
+      const params = { ...this.#filters(), limit: CSV_PAGE, cursor };
+      const answer = await this.#api.json("get_log_cdr", params);
+      fold.add(answer.data);
+      cursor = answer.next;
+    } while (cursor);
+    const calls = [...fold.calls.values()].filter((call) => this.#wanted(call));
+    return new Blob([csvOf(calls.flatMap((call) => call.legs))], { type: "text/csv" });
+  }
+
   async #download() {
     this.csv.disabled = true;
     this.problem.textContent = "";
     try {
-      const response = await this.#api.get("get_log_cdr", { ...this.#filters(), format: "csv" });
-      const url = URL.createObjectURL(await response.blob());
+      const url = URL.createObjectURL(await this.#csv());
       el("a", { href: url, download: `calls-${this.#values.from}-${this.#values.to}.csv` }).click();
       setTimeout(() => URL.revokeObjectURL(url), 60_000);
     } catch (error) {
@@ -223,17 +324,4 @@ export class LogView {
       this.csv.disabled = false;
     }
   }
-}
-
-function legsTable(legs) {
-  const head = ["time", "caller", "callee", "whoAnswered", "duration", "talk", "result"];
-  const cells = (leg) => [
-    timeOfDay(leg.start ?? ""), leg.src, leg.dst, numberOf(leg.dstchannel) || leg.lastapp, clock(Number(leg.duration)), clock(Number(leg.billsec)), leg.disposition,
-  ];
-  return el(
-    "table", { class: "inner" },
-    el("caption", {}, t("legs")),
-    el("thead", {}, el("tr", {}, head.map((name) => el("th", { scope: "col" }, t(name))))),
-    el("tbody", {}, legs.map((leg) => el("tr", {}, cells(leg).map((text) => el("td", {}, text || "–"))))),
-  );
 }

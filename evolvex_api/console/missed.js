@@ -18,7 +18,12 @@ export class MissedList {
   constructor(api, dialler) {
     this.#api = api;
     this.#dialler = dialler;
-    this.node = el("section", { class: "missed-list", "aria-labelledby": "missed-title" }, el("h2", { id: "missed-title" }, t("callBackList")), this.#place);
+    this.node = el(
+      "section",
+      { class: "missed-list", "aria-labelledby": "missed-title" },
+      el("h2", { id: "missed-title" }, t("callBackList")),
+      this.#place,
+    );
   }
 
   /** Shows the list of a period. */
@@ -40,10 +45,13 @@ export class MissedList {
         cursor = answer.next;
       } while (cursor && count < ROWS_AT_ONCE);
     } catch (error) {
-      if (!signal.aborted) this.#place.replaceChildren(failureNotice(error, () => this.#read(fold, filters, cursor)));
+      if (!signal.aborted)
+        this.#place.replaceChildren(failureNotice(error, () => this.#read(fold, filters, cursor)));
       return;
     }
-    const more = cursor ? el("button", { type: "button", onclick: () => this.#read(fold, filters, cursor) }, t("lookFurther")) : null;
+    const more = cursor
+      ? el("button", { type: "button", onclick: () => this.#read(fold, filters, cursor) }, t("lookFurther"))
+      : null;
     this.#draw(notCalledBack([...fold.calls.values()]), more);
   }
 
@@ -52,14 +60,31 @@ export class MissedList {
       this.#place.replaceChildren(more ?? notice("call", t("nobodyMissed")));
       return;
     }
-    this.#place.replaceChildren(el("ul", { class: "people" }, people.map((person) => this.#person(person))), ...(more ? [more] : []));
+    this.#place.replaceChildren(
+      el(
+        "ul",
+        { class: "people" },
+        people.map((person) => this.#person(person)),
+      ),
+      ...(more ? [more] : []),
+    );
   }
 
   #person({ outside, name, start, wait, times }) {
     return el(
-      "li", {},
-      el("div", {}, el("span", { class: "number" }, outside), name ? el("span", { class: "name" }, name) : null),
-      el("div", { class: "when" }, `${dayAndTime(start)} · ${t("waited")} ${spoken(wait)}${times > 1 ? ` · ${callCount(times)}` : ""}`),
+      "li",
+      {},
+      el(
+        "div",
+        {},
+        el("span", { class: "number" }, outside),
+        name ? el("span", { class: "name" }, name) : null,
+      ),
+      el(
+        "div",
+        { class: "when" },
+        `${dayAndTime(start)} · ${t("waited")} ${spoken(wait)}${times > 1 ? ` · ${callCount(times)}` : ""}`,
+      ),
       this.#dialler?.button(outside) ?? null,
     );
   }

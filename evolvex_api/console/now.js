@@ -5,7 +5,11 @@ import { failureTexts } from "./states.js";
 import { clock, t } from "./texts.js";
 
 const DIRECTIONS = { in: "dirIn", out: "dirOut", internal: "dirInternal" };
-const COUNTED = [["ringing", ["ringing"]], ["queued", ["queued"]], ["talking", ["answered", "held"]]];
+const COUNTED = [
+  ["ringing", ["ringing"]],
+  ["queued", ["queued"]],
+  ["talking", ["answered", "held"]],
+];
 
 export class NowView {
   #live;
@@ -23,7 +27,14 @@ export class NowView {
     this.#dialler = dialler;
     this.#empty.hidden = true;
     this.node = el(
-      "div", { class: "now" }, dialler?.form() ?? null, this.#banner, this.#counts, this.#empty, this.#list, this.#news,
+      "div",
+      { class: "now" },
+      dialler?.form() ?? null,
+      this.#banner,
+      this.#counts,
+      this.#empty,
+      this.#list,
+      this.#news,
     );
     setInterval(() => this.#tick(), 1000);
   }
@@ -35,7 +46,10 @@ export class NowView {
   /** An event has come; with null the whole list is new. */
   changed(type, call) {
     this.#draw();
-    if (type === "call.started" || (type === "call.ringing" && call.State === "ringing" && !this.#announced.has(call.Linkedid))) {
+    if (
+      type === "call.started" ||
+      (type === "call.ringing" && call.State === "ringing" && !this.#announced.has(call.Linkedid))
+    ) {
       this.#announce(call);
     }
     if (type === "call.ended") this.#announced.delete(call.Linkedid);
@@ -55,7 +69,10 @@ export class NowView {
     const lost = state === "lost" && error;
     this.#banner.hidden = !lost;
     if (lost) {
-      const [heading, hint] = error.code.startsWith("http_") || error.status === 404 ? [t("liveGone"), t("liveGoneHint")] : failureTexts(error);
+      const [heading, hint] =
+        error.code.startsWith("http_") || error.status === 404
+          ? [t("liveGone"), t("liveGoneHint")]
+          : failureTexts(error);
       this.#banner.replaceChildren(el("strong", {}, heading), ` ${hint}`);
     }
     this.node.classList.toggle("stale", Boolean(lost));
@@ -66,7 +83,9 @@ export class NowView {
   #known = false;
 
   #draw() {
-    const calls = [...this.#live.calls.values()].sort((one, other) => other.StartTime.localeCompare(one.StartTime));
+    const calls = [...this.#live.calls.values()].sort((one, other) =>
+      other.StartTime.localeCompare(one.StartTime),
+    );
     for (const [id, item] of this.#items) {
       if (this.#live.calls.has(id)) continue;
       item.node.remove();
@@ -97,10 +116,18 @@ export class NowView {
   #parts(call, timer) {
     const outside = call.Direction === "out" ? call.Exten : call.CallerIDNum;
     return [
-      el("span", { class: "direction" }, icon(DIRECTIONS[call.Direction] ? call.Direction : "internal"), unseen(directionText(call))),
       el(
-        "div", { class: "who" },
-        el("span", { class: "from" }, nameAndNumber(call)), el("span", { class: "arrow", "aria-hidden": "true" }, "→"), el("span", { class: "to" }, call.Exten || "–"),
+        "span",
+        { class: "direction" },
+        icon(DIRECTIONS[call.Direction] ? call.Direction : "internal"),
+        unseen(directionText(call)),
+      ),
+      el(
+        "div",
+        { class: "who" },
+        el("span", { class: "from" }, nameAndNumber(call)),
+        el("span", { class: "arrow", "aria-hidden": "true" }, "→"),
+        el("span", { class: "to" }, call.Exten || "–"),
         el("span", { class: "with" }, withWhom(call)),
       ),
       el("span", { class: "badge" }, t(call.State)),

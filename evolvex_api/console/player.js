@@ -15,8 +15,14 @@ export class Player {
   #toggle = iconButton("play", t("play"), () => this.#playOrPause(), { class: "primary round" });
   #seek = el("input", { type: "range", min: 0, max: 0, step: 0.1, value: 0, "aria-label": t("position") });
   #time = el("span", { class: "player-time" }, "0:00");
-  #speed = select("speed", SPEEDS.map((speed) => [speed, `${speed}×`]), () => this.#setSpeed());
-  #downloads = ["mp3", "wav"].map((kind) => el("a", { class: "button quiet", "data-kind": kind }, icon("download"), kind.toUpperCase()));
+  #speed = select(
+    "speed",
+    SPEEDS.map((speed) => [speed, `${speed}×`]),
+    () => this.#setSpeed(),
+  );
+  #downloads = ["mp3", "wav"].map((kind) =>
+    el("a", { class: "button quiet", "data-kind": kind }, icon("download"), kind.toUpperCase()),
+  );
   #renewed = false;
 
   constructor(api) {
@@ -25,9 +31,19 @@ export class Player {
     this.#speed.setAttribute("aria-label", t("speed"));
     const close = iconButton("close", t("close"), () => this.close());
     this.node = el(
-      "section", { class: "player", "aria-label": t("playerName"), hidden: true },
-      el("div", { class: "player-head" }, this.#title, this.#message, close), this.#audio,
-      el("div", { class: "player-tools" }, this.#toggle, this.#seek, this.#time, this.#speed, this.#downloads),
+      "section",
+      { class: "player", "aria-label": t("playerName"), hidden: true },
+      el("div", { class: "player-head" }, this.#title, this.#message, close),
+      this.#audio,
+      el(
+        "div",
+        { class: "player-tools" },
+        this.#toggle,
+        this.#seek,
+        this.#time,
+        this.#speed,
+        this.#downloads,
+      ),
     );
     this.#listen();
   }
@@ -84,7 +100,8 @@ export class Player {
   #listen() {
     const audio = this.#audio;
     for (const name of ["play", "pause", "ended"]) audio.addEventListener(name, () => this.#showState());
-    for (const name of ["timeupdate", "durationchange", "seeked"]) audio.addEventListener(name, () => this.#showTime());
+    for (const name of ["timeupdate", "durationchange", "seeked"])
+      audio.addEventListener(name, () => this.#showTime());
     audio.addEventListener("loadedmetadata", () => {
       this.#message.textContent = "";
       this.#enable(true);

@@ -11,6 +11,7 @@ AUDIO = ("sox", "libsox-fmt-mp3", "lame", "ffmpeg")
 PHONE = ("sip-tester", "sox")
 PHP = ("php-cli", "php-curl", "php-mysql")
 WEB = ("nginx-light",)
+BROWSER = ("chromium", "chromium-driver")
 
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _POLICY_TEXT = "#!/bin/sh\n# Nothing starts while the test lab installs packages.\nexit 101\n"
