@@ -78,6 +78,8 @@ class Service(Server):
         self._database = database
         self._schema = schema
         self._options = options or {}
+        # The interpreter, and with it the versions of the libraries.
+        self.python = sys.executable
         self.on_answer: Callable[[str, str, Answer], None] = lambda *_: None
 
     def add_group(self, name: str, contexts: Sequence[str]) -> str:
@@ -186,7 +188,7 @@ class Service(Server):
         path.write_text(text, encoding="utf-8")
 
     def _command(self) -> Sequence[str]:
-        return [sys.executable, "-m", "evolvex_api", "serve", "--config", str(self.config)]
+        return [self.python, "-m", "evolvex_api", "serve", "--config", str(self.config)]
 
     def _environment(self) -> dict[str, str]:
         unit = (_CHECKOUT / "systemd" / "evolvex-api.service").read_text()
