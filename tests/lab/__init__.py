@@ -9,6 +9,7 @@
 asterisk.py   Asterisk 22 or 16 in a private mount namespace, configured from etc/asterisk/
 mariadb.py    MariaDB with the call table in both shapes, made by sql/
 service.py    the HTTP service with users and groups, and a small HTTP client
+sip_listener.py  an address that declines every call and remembers the numbers
 phone.py      a SIP phone (sipp) that answers at PJSIP/phone1 and sends a tone
 softphone.py  SIP phones in the test's own process: ring, refuse, dial, hold, transfer; no audio
 manager.py    a minimal AMI client of the lab's own, so that tests need not trust the service's

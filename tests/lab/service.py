@@ -82,17 +82,20 @@ class Service(Server):
         self.python = sys.executable
         self.on_answer: Callable[[str, str, Answer], None] = lambda *_: None
 
-    def add_group(self, name: str, contexts: Sequence[str]) -> str:
-        """Make a group that may use these contexts; returns its uuid."""
+    def add_group(self, name: str, contexts: Sequence[str], rules: str = "") -> str:
+        """Make a group that may use these contexts; returns its uuid.
+
+        `rules` stand in its file after [group]: further keys of it, or sections.
+        """
         group = str(uuid.uuid4())
-        text = f"[group]\nuuid = {group}\nname = {name}\n"
+        text = f"[group]\nuuid = {group}\nname = {name}\n{rules}\n"
         for context in contexts:
             text += f"[context {context}]\nuuid = {uuid.uuid4()}\ndescription = Контекст\n"
         self._write(f"groups.d/{name}.conf", text)
         return group
 
-    def add_user(self, name: str, group: str, enabled: bool = True) -> str:
-        """Make a user in the group of that uuid; returns its key."""
+    def add_user(self, name: str, group: str, enabled: bool = True, **further: str) -> str:
+        """Make a user in the group of that uuid, with further keys of its file; returns its key."""
         key = str(uuid.uuid4())
         values = {
             "uuid": str(uuid.uuid4()),
@@ -101,6 +104,7 @@ class Service(Server):
             "enable": "yes" if enabled else "no",
             "api_key_sha256": hashlib.sha256(key.encode()).hexdigest(),
             "group_uuid": group,
+            **further,
         }
         lines = (f"{option} = {value}\n" for option, value in values.items())
         self._write(f"users.d/{name}.conf", "[user]\n" + "".join(lines))
