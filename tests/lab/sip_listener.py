@@ -1,4 +1,4 @@
-"""A SIP address that declines every call and remembers who was called: a trunk, or an attacker's."""
+"""A SIP address that declines every call and remembers the numbers: a trunk or an attacker's."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tests.lab import sip
 class SipListener:
     """Listens on 127.0.0.1 over UDP; `port` 0 takes a free one.
 
-        with SipListener(asterisk.phone_ports["trunk1"]) as trunk:
-            …
-            assert trunk.called == ["79161234567"]
+    with SipListener(asterisk.phone_ports["trunk1"]) as trunk:
+        …
+        assert trunk.called == ["79161234567"]
     """
 
     def __init__(self, port: int = 0) -> None:
