@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import os
+
 from flask import Flask
 
 from evolvex_api import config as configuration
 from evolvex_api import errors
-from evolvex_api.api import calls, cdr, check, console, links, openapi, recordings, rights, uploads
+from evolvex_api.api import (
+    calls,
+    cdr,
+    check,
+    console,
+    health,
+    links,
+    openapi,
+    recordings,
+    rights,
+    uploads,
+)
 from evolvex_api.api.common import EXTENSION, Services
 from evolvex_api.backends.access_store import AccessStore
 from evolvex_api.backends.ami.client import Ami
 from evolvex_api.backends.audio.transcoder import Transcoder
 from evolvex_api.backends.call_counts import CallCounts
 from evolvex_api.backends.cdr.client import Cdr
+from evolvex_api.backends.health import Health
 from evolvex_api.backends.recordings import Recordings
 from evolvex_api.backends.sounds import Sounds
 from evolvex_api.config import Config
@@ -36,7 +50,18 @@ def create_app(config: Config | None = None) -> Flask:
     app.url_map.merge_slashes = False
     app.extensions[EXTENSION] = _services(config)
     errors.register(app)
-    for resource in (check, rights, recordings, links, calls, uploads, cdr, openapi, console):
+    for resource in (
+        check,
+        rights,
+        recordings,
+        links,
+        calls,
+        uploads,
+        cdr,
+        health,
+        openapi,
+        console,
+    ):
         for number, prefix in enumerate(PREFIXES):
             blueprint = resource.blueprint
             app.register_blueprint(blueprint, url_prefix=prefix, name=f"{blueprint.name}{number}")
@@ -53,12 +78,20 @@ def in_front(app: WsgiApp, config: Config) -> WsgiApp:
 
 def _services(config: Config) -> Services:
     ami = Ami(config.ami)
+    cdr = Cdr(config.cdr)
     return Services(
         config=config,
         access=AccessStore(config.path),
         ami=ami,
         call_counts=CallCounts(config.server.state_dir, lambda: ami.status().ids()),
-        cdr=Cdr(config.cdr),
+        cdr=cdr,
+        health=Health(
+            {
+                "pbx": ami.ping,
+                "cdr": cdr.ping,
+                "recordings": lambda: os.scandir(config.recordings.root).close(),
+            }
+        ),
         recordings=Recordings(config.recordings),
         transcoder=Transcoder(config.mp3),
         sounds=Sounds(config.uploads),

@@ -54,7 +54,7 @@ def register(app: Flask) -> None:
 def problem(error: ApiError) -> Response:
     """The problem+json answer of an ApiError, whose code the journal's line gets."""
     journal.refused(error.code)
-    body: dict[str, str | int] = {
+    body: dict[str, object] = {
         "type": "about:blank",
         "title": HTTPStatus(error.status).phrase,
         "status": error.status,

@@ -16,6 +16,7 @@ from evolvex_api.backends.ami.client import Ami
 from evolvex_api.backends.audio.transcoder import Transcoder
 from evolvex_api.backends.call_counts import CallCounts
 from evolvex_api.backends.cdr.client import Cdr
+from evolvex_api.backends.health import Health
 from evolvex_api.backends.recordings import Recordings
 from evolvex_api.backends.sounds import Sounds
 from evolvex_api.config import Config
@@ -40,6 +41,7 @@ class Services:
     ami: Ami
     call_counts: CallCounts
     cdr: Cdr
+    health: Health
     recordings: Recordings
     transcoder: Transcoder
     sounds: Sounds

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 # Clients compare these words, so none may ever change its meaning; openapi.yaml lists them too.
@@ -66,14 +67,14 @@ class ApiError(Exception):
         detail: str,
         *,
         parameter: str | None = None,
-        extra: dict[str, str] | None = None,
+        extra: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
         self.code = code
         self.detail = detail
         self.parameter = parameter
-        self.extra = extra or {}
+        self.extra = dict(extra or {})
 
 
 def invalid_parameter(parameter: str, detail: str) -> ApiError:

@@ -15,6 +15,7 @@ from tests.lab.server import wait_until
 ROOT = Path(__file__).parents[2]
 _ENVIRONMENT = {
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "HOME": "/root",
     "LANG": "C.UTF-8",
     "DEBIAN_FRONTEND": "noninteractive",
 }

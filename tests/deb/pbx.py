@@ -6,12 +6,14 @@ Debian 12 has Asterisk 16 as a package (of Debian 11). Debian 13 and FreePBX's h
 
 import json
 import shlex
+from pathlib import Path
 from typing import Any
 
 from tests.deb.container import ROOT, Container
 from tests.lab.rootfs import rootfs
 from tests.lab.server import wait_until
 
+APT = "apt-get -qq -o Dpkg::Use-Pty=0 install --yes --no-install-recommends"
 _ASTERISK_ROOT = "/srv/asterisk"
 _SQL = ROOT / "tests" / "lab" / "sql"
 _WRITER = "writer-secret"
@@ -238,6 +240,29 @@ class PbxHost(Container):
         sample = (ROOT / "etc" / "asterisk" / "extensions_evolvex.conf").read_text()
         sample = sample.replace("n(refuse),Hangup()", "n(refuse),Goto(evolvex-watch,h,1)")
         return _DIALPLAN.format(recording=recording, name=name) + sample
+
+
+def install(host: PbxHost, package: Path) -> None:
+    """Install the package as an administrator does."""
+    host.copy_in(package, "/root/evolvex-api.deb")
+    host.run(f"{APT} /root/evolvex-api.deb")
+
+
+def healthy(host: PbxHost) -> bool:
+    """Whether the key works through the web server."""
+    return host.curl("check").status == 200
+
+
+def state_of(host: PbxHost) -> str:
+    """All that setup may change: files of /etc with owner, mode and content, links, ACLs, users."""
+    return host.run(
+        "cd /; find etc -xdev ! -name '*-' ! -type d -printf '%p %u:%g %m %l\\n' | sort;"
+        " find etc -xdev -type f ! -name '*-' -exec sha256sum {} + | sort;"
+        " find var/lib/asterisk/sounds usr/share/asterisk/sounds -maxdepth 1 2> /dev/null | sort;"
+        " getfacl -R var/spool/asterisk var/cache/evolvex-api 2> /dev/null;"
+        " getent group asterisk;"
+        " mariadb -Ne 'SELECT user, host, authentication_string FROM mysql.user'"
+    )
 
 
 class Answer:

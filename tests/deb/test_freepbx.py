@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deb.pbx import PbxHost
-from tests.deb.test_lifecycle import healthy, install
+from tests.deb.pbx import PbxHost, healthy, install
 from tests.lab.server import wait_until
 
 
@@ -33,6 +32,32 @@ def test_setup_uses_freepbxs_places(host: PbxHost) -> None:
     # A reader of its own, not FreePBX's user, who may write.
     assert host.run("evolvex-api setup --yes").startswith("Everything is set up already.")
     assert "freepbxuser" not in host.read("/etc/evolvex/evolvex.conf")
+
+
+def test_fwconsole_chown_stops_no_upload(host: PbxHost) -> None:
+    """FreePBX gives all of Asterisk's sounds away, and follows one link (Chown.class.php)."""
+    sounds = "/var/lib/asterisk/sounds"
+    host.run("sox -n -r 44100 -c 2 /root/hello.ogg synth 1 sine 440")
+    host.run(f"chown -R asterisk:asterisk {sounds}")
+    assert host.curl("uploads", "--form", "file=@/root/hello.ogg").status == 200
+    # readlink, chown of what it names (a link again: lchown), chmod through it.
+    host.run(
+        f"target=$(readlink {sounds}/evolvex); chown -h asterisk:asterisk $target {sounds}/evolvex;"
+        " chmod 0755 $target"
+    )
+    stored = host.curl("uploads", "--form", "file=@/root/hello.ogg").data
+    assert host.succeeds(f"runuser -u asterisk -- test -r {sounds}/{stored['file']}.wav")
+    assert host.run("evolvex-api setup --yes").startswith("Everything is set up already.")
+    blacklist = host.read("/etc/asterisk/freepbx_chown.conf")
+    assert f"item = {sounds}/evolvex" in blacklist
+    assert f"directory = {sounds}/evolvex" in blacklist
+
+
+def test_no_key_is_in_apaches_logs(host: PbxHost) -> None:
+    host.run(f"curl -s 'http://127.0.0.1/pbx/api/index/check?api_key={host.key}'")
+    host.run("curl -s http://127.0.0.1/another-page?x=1")
+    assert not host.succeeds(f"grep -r -- {host.key} /var/log/apache2")
+    assert "another-page?x=1" in host.run("cat /var/log/apache2/*access.log")
 
 
 def test_call_recording_and_call_log_through_apache(host: PbxHost) -> None:
@@ -69,12 +94,6 @@ def test_a_client_behind_apache_can_not_ask_for_nginxs_redirect(host: PbxHost) -
     assert answer.body == "RIFF"
 
 
-def test_upload(host: PbxHost) -> None:
-    host.run("sox -n -r 44100 -c 2 /root/hello.ogg synth 1 sine 440")
-    stored = host.curl("uploads", "--form", "file=@/root/hello.ogg").data
-    assert stored["duration"] == 1
-
-
 def test_address_of_the_client_is_in_the_journal(host: PbxHost) -> None:
     # What a client claims itself stands before what Apache adds.
     host.curl("check", "--header", "X-Forwarded-For: 192.0.2.1")
@@ -85,5 +104,14 @@ def test_undo_and_purge(host: PbxHost) -> None:
     host.run("evolvex-api setup --remove")
     wait_until(lambda: not healthy(host), 10, "the route is gone")
     assert host.run("cat /etc/asterisk/manager_custom.conf || true") == ""
+    assert "evolvex_api" not in host.run("cat /etc/apache2/sites-available/*.conf")
+    host.run("evolvex-api setup --yes")
+    # Purged without setup --remove.
     host.run("apt-get -qq purge --yes evolvex-api")
     host.run("apache2ctl configtest")
+    after = host.run("evolvex-api --version", check=False)
+    assert "not found" in after or "No such file" in after
+    assert "evolvex" not in host.run("cat /etc/asterisk/*.conf /etc/apache2/sites-available/*")
+    assert host.run("mariadb -Ne \"SELECT count(*) FROM mysql.user WHERE user='evolvex'\"") == "0"
+    assert "evolvex" not in host.run("getent group asterisk")
+    assert "evolvex" not in host.cli("manager show users")

@@ -208,3 +208,23 @@ def test_what_is_no_http_is_a_problem_too(fragile: Pbx, sent: bytes) -> None:
     assert answer.startswith(b"HTTP/1.1 4") or answer.startswith(b"HTTP/1.1 5")
     assert b"application/problem+json" in answer
     assert b"X-Request-ID: " in answer
+
+
+def test_health_names_what_is_down(fragile: Pbx) -> None:
+    """Without a key; a PBX or a database that is frozen holds up nobody who asks."""
+
+    def checks() -> tuple[int, dict[str, str]]:
+        answer = fragile.service.get("health")
+        return answer.status, answer.json["checks"]
+
+    good = {"pbx": "ok", "cdr": "ok", "recordings": "ok"}
+    wait_until(lambda: checks() == (200, good), 20, "all is well")
+    for server, name in ((fragile.asterisk, "pbx"), (fragile.database, "cdr")):
+        server.freeze()
+        wait_until(lambda name=name: checks() == (503, good | {name: "slow"}), 10, name)  # type: ignore[misc]  # mypy can't infer a lambda's default
+        server.thaw()
+        wait_until(lambda: checks() == (200, good), 20, "all is well again")
+    fragile.database.stop()
+    wait_until(lambda: checks() == (503, good | {"cdr": "unavailable"}), 10, "the database is down")
+    fragile.database.start()
+    wait_until(lambda: checks() == (200, good), 20, "all is well again")

@@ -102,6 +102,11 @@ class Cdr:
 
         return self._ask(ask)
 
+    def ping(self) -> None:
+        """Log in and leave. Raises CdrUnavailable."""
+        with _translated():
+            self._connect().close()
+
     def describe(self) -> Facts:
         """What the database reports of itself. Raises CdrUnavailable."""
 
