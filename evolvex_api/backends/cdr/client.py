@@ -104,8 +104,8 @@ class Cdr:
 
     def ping(self) -> None:
         """Log in and leave. Raises CdrUnavailable."""
-        with _translated():
-            self._connect().close()
+        with translated(RuntimeError):
+            _close(self._connect())
 
     def describe(self) -> Facts:
         """What the database reports of itself. Raises CdrUnavailable."""
