@@ -27,13 +27,14 @@ class EventStream:
         self._socket.settimeout(None)
         login = {"Action": "Login", "Username": "evolvex-events", "Secret": pbx.ami_secret}
         self._logged_in = threading.Event()
-        self._send(login)
+        self.send(login)
         self._thread = threading.Thread(target=self._read, name="ami-events", daemon=True)
         self._thread.start()
         if not self._logged_in.wait(10):
             raise LabError("no AMI session for events")
 
-    def _send(self, headers: dict[str, str]) -> None:
+    def send(self, headers: dict[str, str]) -> None:
+        """Send an action."""
         lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
         self._socket.sendall(("".join(lines) + "\r\n").encode())
 
