@@ -11,7 +11,12 @@ mariadb.py    MariaDB with the call table in both shapes, made by sql/
 service.py    the HTTP service with users and groups, and a small HTTP client
 sip_listener.py  an address that declines every call and remembers the numbers
 phone.py      a SIP phone (sipp) that answers at PJSIP/phone1 and sends a tone
-softphone.py  SIP phones in the test's own process: ring, refuse, dial, hold, transfer; no audio
+softphone.py  SIP phones in the test's own process: ring, refuse, dial, hold, transfer
+sip.py        the messages that they send and read
+scenarios.py  calls of all kinds, each played by softphones of its own
+amievents.py  the events of AMI as the events service receives them; eventfile.py keeps them
+livetracker.py  the tracker on those events, and CEL, its oracle
+record_events.py  `make record-events`: what tests/unit/events holds
 manager.py    a minimal AMI client of the lab's own, so that tests need not trust the service's
 server.py     what the servers share: a folder, free ports, start, stop, kill, freeze, thaw
 rootfs.py     Debian trees that hold Asterisk, made once by mmdebstrap
