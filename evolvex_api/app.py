@@ -21,6 +21,7 @@ from evolvex_api.api import (
     uploads,
 )
 from evolvex_api.api.common import EXTENSION, Services
+from evolvex_api.api.waiting import Waiting
 from evolvex_api.backends.access_store import AccessStore
 from evolvex_api.backends.ami.client import Ami
 from evolvex_api.backends.audio.transcoder import Transcoder
@@ -95,4 +96,5 @@ def _services(config: Config) -> Services:
         recordings=Recordings(config.recordings),
         transcoder=Transcoder(config.mp3),
         sounds=Sounds(config.uploads),
+        waiting=Waiting(config.server.threads),
     )

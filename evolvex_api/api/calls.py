@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import quote
@@ -10,10 +11,13 @@ from flask import Blueprint, Response, request
 
 from evolvex_api import journal
 from evolvex_api.api.common import authorise, json_answer, json_text, services
+from evolvex_api.api.waiting import client_gone
+from evolvex_api.backends.ami.client import ClientGone
 from evolvex_api.backends.ami.status import FILTERS
 from evolvex_api.backends.call_counts import Flight
-from evolvex_api.core.dialling import read_call
+from evolvex_api.core.dialling import Call, read_call
 from evolvex_api.core.limits import check_hours, limits_of
+from evolvex_api.core.refusals import ApiError
 from evolvex_api.params import Params
 
 blueprint = Blueprint("calls", __name__)
@@ -44,15 +48,30 @@ def originate() -> Response:
     check_hours(rules, datetime.now(UTC))
     limits = limits_of(rules, settings)
     wait = not params.flag("async")
-    counts = services().call_counts
+    ami, counts = services().ami, services().call_counts
     if request.method == "HEAD":
         counts.check(caller.group.uuid, limits, call.numbers)
         return json_answer({})
     journal.touch(call=call.uniqueid)
-    with counts.admitted(caller.group.uuid, limits, call.uniqueid, call.numbers) as flight:
-        outcome = services().ami.originate(call, wait)
+    with contextlib.ExitStack() as held:
+        if wait:
+            held.enter_context(services().waiting.place(caller.user.uuid))
+        admitted = counts.admitted(caller.group.uuid, limits, call.uniqueid, call.numbers)
+        flight = held.enter_context(admitted)
+        outcome = _await_outcome(call, flight) if wait else ami.originate(call, wait=False)
         _report(flight, outcome, wait)
     return json_answer(outcome)
+
+
+def _await_outcome(call: Call, flight: Flight) -> dict[str, str]:
+    environ = request.environ
+    try:
+        return services().ami.originate(call, wait=True, gone=lambda: client_gone(environ))
+    except ClientGone:
+        flight.sent()
+        journal.touch(client="gone")
+        # Nobody reads this; it ends the request.
+        raise ApiError(400, "bad_request", "The client left before the outcome.") from None
 
 
 def _named(params: Params) -> dict[str, str]:

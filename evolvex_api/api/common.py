@@ -11,6 +11,7 @@ from typing import Any
 from flask import Response, current_app
 
 from evolvex_api import journal
+from evolvex_api.api.waiting import Waiting
 from evolvex_api.backends.access_store import AccessStore
 from evolvex_api.backends.ami.client import Ami
 from evolvex_api.backends.audio.transcoder import Transcoder
@@ -45,6 +46,7 @@ class Services:
     recordings: Recordings
     transcoder: Transcoder
     sounds: Sounds
+    waiting: Waiting
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ Code = Literal[
     "right_denied",
     "storage_unavailable",
     "too_many_calls",
+    "too_many_waiting",
     "unknown_key",
     "unknown_method",
     "unsupported_audio",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import select
 import signal
-import socket
 import threading
 import time
 from collections.abc import Iterable
@@ -120,21 +118,3 @@ class _Source:
         """The next bytes of the head, then none."""
         data, self._head = self._head[:size], self._head[size:]
         return data
-
-
-def client_gone(environ: dict[str, Any]) -> bool:
-    """True when the client of a request has closed its connection; never waits.
-
-    A thread that waits for something else asks this now and then. False under a WSGI server that
-    does not pass its socket.
-    """
-    sock = environ.get("gunicorn.socket")
-    if not isinstance(sock, socket.socket):
-        return False
-    poll = select.poll()
-    try:
-        # Only that the other side has shut its end, or an error; a further request is no end.
-        poll.register(sock, select.POLLRDHUP)
-        return bool(poll.poll(0))
-    except (OSError, ValueError):
-        return True

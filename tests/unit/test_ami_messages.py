@@ -9,9 +9,7 @@ from evolvex_api.backends.ami.messages import (
     encode,
     fields,
     originate_headers,
-    outcome,
 )
-from evolvex_api.backends.failures import PbxRejected
 from evolvex_api.core import uniqueid
 from evolvex_api.core.dialling import Call, variable_text
 
@@ -79,18 +77,3 @@ def test_ids_are_ours_and_fit_the_call_log() -> None:
     ids = {uniqueid.new() for _ in range(100)}
     assert len(ids) == 100
     assert all(int(one.partition(".")[2]) >= 2**32 and len(f"{one};2") <= 32 for one in ids)
-
-
-def test_outcomes() -> None:
-    queued = outcome(b"Response: Success\r\nActionID: X\r\nMessage: queued", "X", "1.1")
-    assert queued == {
-        "Response": "Success",
-        "Message": "queued",
-        "ActionID": "X",
-        "Uniqueid": "1.1",
-    }
-    event = b"Event: OriginateResponse\r\nActionID: X\r\nResponse: Failure\r\nReason: %s\r\n"
-    assert outcome(event % b"5", "X", "1.1")["Message"] == "Busy."
-    assert outcome(event % b"77", "X", "1.1")["Message"] == "The call failed."
-    with pytest.raises(PbxRejected, match="Extension does not exist"):
-        outcome(b"Response: Error\r\nMessage: Extension does not exist.", "X", "1.1")

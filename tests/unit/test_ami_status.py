@@ -17,23 +17,33 @@ OPEN = Scope(None, "g")
 SALES = Scope(frozenset({"sales"}), "g")
 
 
+HEAD = (
+    *("Event", "Privilege", "Channel", "ChannelState", "ChannelStateDesc", "CallerIDNum"),
+    *("CallerIDName", "ConnectedLineNum", "ConnectedLineName", "Language", "AccountCode"),
+    *("Context", "Exten", "Priority", "Uniqueid", "Linkedid", "Type", "DNID"),
+    *("EffectiveConnectedLineNum", "EffectiveConnectedLineName", "TimeToHangup", "BridgeID"),
+    *("Application", "Data", "Nativeformats", "Readformat", "Readtrans", "Writeformat"),
+    *("Writetrans", "Callgroup", "Pickupgroup", "Seconds"),
+)
+
+
 def event(number: int = 1, context: str = "sales", tail: bytes = b"", **changed: str) -> bytes:
-    """One Status event, shortened, as Asterisk sends it but for its ActionID."""
+    """One Status event as Asterisk 16 to 22 send it, but for its ActionID."""
     own = {
+        **dict.fromkeys(HEAD, ""),
+        "Event": "Status",
+        "Privilege": "Call",
         "Channel": f"PJSIP/a-{number}",
         "CallerIDNum": str(number),
         "ConnectedLineNum": "7",
-        "AccountCode": "",
         "Context": context,
         "Exten": "110",
         "Uniqueid": f"1.{number}",
         "Linkedid": "1.1",
-        "Data": "",
         "Seconds": "5",
         **changed,
     }
-    lines = "".join(f"\r\n{name}: {value}" for name, value in own.items())
-    return b"Event: Status\r\nPrivilege: Call" + lines.encode() + tail
+    return "\r\n".join(f"{name}: {value}" for name, value in own.items()).encode() + tail
 
 
 def answer(*events: bytes, action_id: str = "ID") -> bytes:
@@ -45,10 +55,8 @@ def answer(*events: bytes, action_id: str = "ID") -> bytes:
 
 
 def shown(snapshot: Snapshot, scope: Scope = OPEN, **filters: str) -> list[dict[str, str]]:
-    """What a client is told; the text must be the mappings' own."""
+    """The channels that a client gets."""
     data: list[dict[str, str]] = json.loads(snapshot.json(scope, filters))["data"]
-    if scope.open and not filters:
-        assert [list(one.items()) for one in data] == [list(c.items()) for c in snapshot.channels]
     return data
 
 
@@ -226,3 +234,36 @@ def test_a_dead_pbx_is_told_to_all_who_wait_and_asked_anew_by_the_next() -> None
     source.failure = None
     source.go_on.release()
     assert isinstance(shared.result(), Snapshot)
+
+
+# What a caller's name may hold to move a channel to another call and hide the real headers.
+_FORGED = {"Context": "sales", "Uniqueid": "8.8", "Linkedid": "8.8", "Seconds": "1"}
+_WHOLE_HEAD = "x" + "".join(
+    f"\r\n{name}: {_FORGED.get(name, '')}" for name in HEAD[HEAD.index("ConnectedLineNum") :]
+)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"CallerIDName": _WHOLE_HEAD + "\r\nVariable: z="},
+        {"CallerIDName": _WHOLE_HEAD + "\r\nVariable: z=\r\n"},
+        {"DNID": "1\r\nVariable: MIXMONITOR_FILENAME=/x/8.8.wav"},
+        {"DNID": "1\r\nType: PJSIP"},
+        {"Exten": "1\r\nPriority: 1"},
+        {"Language": "en\r\nX: y"},
+    ],
+)
+def test_a_head_that_asterisk_does_not_send_is_hidden_from_every_scope(
+    forged: dict[str, Any],
+) -> None:
+    snapshot = Snapshots().make(answer(event(1, "sales", **forged), event(2)))
+    assert [one["Uniqueid"] for one in shown(snapshot, SALES)] == ["1.2"]
+    assert snapshot.legs("8.8") == []
+
+
+def test_a_variable_with_line_ends_is_a_variable_unless_it_holds_a_header() -> None:
+    harmless = event(1, tail=b"\r\nVariable: note=first\r\nsecond line: 2")
+    hostile = event(2, tail=b"\r\nVariable: note=first\r\nContext: secret")
+    snapshot = Snapshots().make(answer(harmless, hostile))
+    assert [one["Uniqueid"] for one in shown(snapshot, SALES)] == ["1.1"]

@@ -11,7 +11,6 @@ import secrets
 import unicodedata
 from collections.abc import Container, Iterator, Mapping, Sequence
 
-from evolvex_api.backends.failures import PbxRejected
 from evolvex_api.core.dialling import Call, variable_text
 
 # AMI takes 1024 bytes a line (main/manager.c, struct mansession: inbuf).
@@ -19,15 +18,7 @@ MAX_LINE = 1000
 MESSAGE_END = b"\r\n\r\n"
 _ACTION_ID = b"\r\nActionID: "
 _LIST_STARTS = b"\r\nEventList: start"
-
-_REASONS = {
-    "0": "The call failed.",
-    "1": "The called side hung up.",
-    "3": "No answer.",
-    "4": "Answered.",
-    "5": "Busy.",
-    "8": "Congestion, or the channel is not available.",
-}
+_UNIQUEID = b"\r\nUniqueid: "
 
 Headers = Sequence[tuple[str, str]]
 
@@ -90,25 +81,21 @@ def is_error(message: bytes) -> bool:
     return message.startswith(b"Response: Error")
 
 
-def outcome(message: bytes, action_id: str, uniqueid: str) -> dict[str, str]:
-    """What an originate tells its caller, of its Response or its event OriginateResponse.
+def value_of(message: bytes) -> str:
+    """The Value of an answer to Getvar, whatever it holds; "" of any other answer."""
+    if not is_response(message) or is_error(message):
+        return ""
+    return message.partition(b"\r\nValue: ")[2].decode("utf-8", "replace")
 
-    Raises PbxRejected with AMI's message.
-    """
-    said = fields(message)
-    if is_error(message):
-        raise PbxRejected(said.get("Message", "The PBX refuses the call."))
-    answer = {
-        "Response": said.get("Response", ""),
-        "Message": said.get("Message", ""),
-        "ActionID": action_id,
-        "Uniqueid": uniqueid,
-    }
-    if not is_response(message):
-        reason = said.get("Reason", "0")
-        answer["Message"] = _REASONS.get(reason, _REASONS["0"])
-        answer |= {"Reason": reason, "Channel": said.get("Channel", "")}
-    return answer
+
+def is_hangup(message: bytes) -> bool:
+    """True for the event that says that a channel is gone."""
+    return message.startswith(b"Event: Hangup\r\n")
+
+
+def uniqueid_of(message: bytes) -> str:
+    """The first Uniqueid in a message, "" without one."""
+    return message.partition(_UNIQUEID)[2].partition(b"\r\n")[0].decode("ascii", "replace")
 
 
 class Framer:

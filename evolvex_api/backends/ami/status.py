@@ -21,8 +21,19 @@ _EVENT = "Event: Status\r\n"
 _SECONDS = "\r\nSeconds: "
 _SECONDS_IN_JSON = ',"Seconds":"'
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+# The headers of an event Status in the order in which Asterisk 16 to 22 send them.
+_HEAD = (
+    *("Event", "Privilege", "Channel", "ChannelState", "ChannelStateDesc", "CallerIDNum"),
+    *("CallerIDName", "ConnectedLineNum", "ConnectedLineName", "Language", "AccountCode"),
+    *("Context", "Exten", "Priority", "Uniqueid", "Linkedid", "Type", "DNID"),
+    *("EffectiveConnectedLineNum", "EffectiveConnectedLineName", "TimeToHangup", "BridgeID"),
+    *("Application", "Data", "Nativeformats", "Readformat", "Readtrans", "Writeformat"),
+    *("Writetrans", "Callgroup", "Pickupgroup", "Seconds"),
+)
+# Those of them that a forged event would leave behind in a variable.
+_HEAD_NAMES = frozenset(_HEAD) - {"Event", "Privilege"}
 # What the scope rests on: who sees a channel, and which call it belongs to.
-_TRUSTED = ("\r\nContext: ", "\r\nUniqueid: ", "\r\nLinkedid: ")
+_IDENTITY = ("Context", "Uniqueid", "Linkedid")
 # Parameter of the API → header of the event.
 FILTERS = {
     "calleridnum": "CallerIDNum",
@@ -93,11 +104,6 @@ class Snapshot:
         self._answers: dict[object, bytes] = {}
         self._making = threading.Lock()
 
-    @property
-    def channels(self) -> Sequence[Channel]:
-        """All live channels in AMI's order, each an object of strings."""
-        return [self._channel(parsed, seconds) for parsed, seconds in self._found]
-
     def ids(self) -> frozenset[str]:
         """The Uniqueid and Linkedid of every live channel."""
         return frozenset(
@@ -154,15 +160,16 @@ def _parse(event: str, seconds: str) -> _Parsed:
 def _parse_channel(event: str) -> Channel:
     """One event, without its ActionID.
 
-    Asterisk sends line ends within caller numbers, account codes and extensions too. A channel
-    that names its context or its ids more than once lies; it loses them, so that no scope lets it
-    through, and nobody gets at another call by it.
+    Asterisk sends line ends within caller numbers, account codes, extensions and variables as
+    they are, so a caller can write headers into an event. One whose headers are not exactly those
+    that Asterisk sends loses its context and ids: no group sees it but one that sees every
+    context, and nobody reaches another call by it.
     """
     head, *variables = event.split(_VARIABLE)
-    lines = head.split("\r\n")
-    own = dict([line.partition(": ")[::2] for line in lines])
-    if len(own) != len(lines) or any(event.count(name) != 1 for name in _TRUSTED):
-        own |= dict.fromkeys(("Context", "Uniqueid", "Linkedid"), "")
+    lines = [line.partition(": ") for line in head.split("\r\n")]
+    own = {name: value for name, _, value in lines}
+    if tuple(name for name, _, _ in lines) != _HEAD or any(map(_holds_header, variables)):
+        own |= dict.fromkeys(_IDENTITY, "")
     channel = dict(own)
     if variables:
         channel["Variable"] = variables[-1]
@@ -171,6 +178,12 @@ def _parse_channel(event: str) -> Channel:
         if name not in own and name not in ("Variable", "ActionID"):
             channel[name] = value
     return channel
+
+
+def _holds_header(variable: str) -> bool:
+    """True when a variable's value has a line that could be a header of the event."""
+    _, *further = variable.split("\r\n")
+    return any(line.partition(":")[0] in _HEAD_NAMES for line in further)
 
 
 def _passes(channel: Channel, scope: Scope, filters: Mapping[str, str]) -> bool:
