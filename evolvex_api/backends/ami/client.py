@@ -84,6 +84,10 @@ class Ami:
         answer = self._retried(lambda session: self._ask(session, headers))
         return messages.value_of(answer)
 
+    def ping(self) -> None:
+        """Ask Asterisk for a sign of life; PbxUnavailable."""
+        self._retried(lambda session: self._ask(session, [("Action", "Ping")]))
+
     def describe(self) -> Facts:
         """What AMI says of itself; PbxUnavailable."""
         return self._retried(_ask_facts)
