@@ -13,4 +13,4 @@ backends/    the outside world only: AMI, CDR table, recordings, MP3, sounds; ne
 cli/         the command `evolvex-api`
 """
 
-__version__ = "1.0.0"
+__version__ = "1.1.0"

@@ -39,7 +39,7 @@ _DESCRIPTORS = 8192
 class ApiWorker(Worker):
     """The worker of the API: `check` gets a thread whatever the others wait for."""
 
-    quick = frozenset({b"check", b"openapi.json"})
+    quick = frozenset({b"check", b"health", b"openapi.json"})
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,9 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no type inf
         self._config_path = config_path
         self._service = service or API
         self._config = self._read()
+        # gunicorn forgets systemd's socket when a reload brings another address, closes it, and
+        # binds the new one; so the address stays what it was.
+        self._bind = self._bound() if _given_sockets() else None
         super().__init__()
 
     @property
@@ -66,7 +69,10 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no type inf
 
     def load_config(self) -> None:
         """Give gunicorn its settings; called by gunicorn."""
-        for name, value in self._service.settings(self._config).items():
+        wanted = self._service.settings(self._config)
+        if self._bind is not None:
+            wanted["bind"] = self._bind
+        for name, value in wanted.items():
             if name in self.cfg.settings:
                 self.cfg.set(name, value)
 
@@ -85,6 +91,10 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no type inf
         # Without this gunicorn would go on with the application that it loaded first.
         self.callable = None
 
+    def _bound(self) -> str:
+        bind: str = self._service.settings(self._config)["bind"]
+        return bind
+
     def _read(self) -> Config:
         config = configuration.load(self._config_path)
         for bind in self._service.settings(config)["bind"].split(","):
@@ -92,6 +102,12 @@ class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no type inf
             if not bind.startswith("unix:") and port.isdigit():
                 _check_address(host, config.server.public)
         return config
+
+
+def _given_sockets() -> bool:
+    """Whether systemd passed sockets to this process (sd_listen_fds(3))."""
+    mine = os.environ.get("LISTEN_PID") == str(os.getpid())
+    return mine and os.environ.get("LISTEN_FDS", "0") != "0"
 
 
 def serve(config_path: Path, service: Service | None = None) -> None:

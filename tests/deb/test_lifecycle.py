@@ -238,6 +238,18 @@ def test_reload_takes_the_new_configuration_without_a_lost_request(host: PbxHost
     assert host.main_pid() == pid
 
 
+def test_reload_with_another_bind_keeps_the_route(host: PbxHost) -> None:
+    """systemd's socket comes first."""
+    host.write("/etc/evolvex/evolvex.conf.d/bind.conf", "[server]\nbind = 127.0.0.1:8099\n")
+    host.run("systemctl reload evolvex-api")
+    load = Load(host)
+    host.run("systemctl reload evolvex-api")
+    assert healthy(host)
+    assert load.end()["failed"] == []
+    host.run("rm /etc/evolvex/evolvex.conf.d/bind.conf && systemctl reload evolvex-api")
+    assert healthy(host)
+
+
 def test_broken_configuration_does_not_touch_the_running_service(host: PbxHost) -> None:
     host.run("cp -p /etc/evolvex/evolvex.conf /root/good.conf")
     host.run("sed -i 's/^workers = 3/workers = many/' /etc/evolvex/evolvex.conf")

@@ -93,7 +93,7 @@ _REFUSED = [
     pytest.param(
         "echo 'no such directive;' > /etc/nginx/conf.d/broken.conf",
         "rm /etc/nginx/conf.d/broken.conf",
-        "no such directive",
+        'unknown directive "no"',
         id="broken nginx",
     ),
     pytest.param(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,20 @@ def test_reload_takes_a_good_configuration(path: Path) -> None:
     running.reload()
     assert running.cfg.threads == 9
     assert running.wsgi() is not before
+
+
+@pytest.mark.parametrize("passed", [True, False])
+def test_a_socket_of_systemd_comes_before_another_bind(
+    path: Path, passed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if passed:
+        monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+        monkeypatch.setenv("LISTEN_FDS", "1")
+    running = server.Server(path)
+    path.write_text(GOOD.format(9).replace("8099", "8098"))
+    running.reload()
+    assert running.cfg.threads == 9
+    assert running.cfg.bind == ["127.0.0.1:8099" if passed else "127.0.0.1:8098"]
 
 
 def test_reload_keeps_the_old_one_and_says_why(

@@ -49,7 +49,11 @@ class Configuration:
 
 
 def _restart() -> None:
-    commands.run("systemctl", "restart", SERVICE)
+    try:
+        commands.run("systemctl", "restart", SERVICE)
+    except SetupError:
+        command = ("journalctl", "--unit", SERVICE, "--lines", "2", "--output", "cat")
+        raise SetupError(f"{SERVICE} does not start: {commands.run(*command).strip()}") from None
     if commands.succeeds("systemctl", "--quiet", "is-enabled", EVENTS_SERVICE):
         commands.run("systemctl", "restart", EVENTS_SERVICE)
 
