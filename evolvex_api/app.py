@@ -18,6 +18,7 @@ from evolvex_api.api import (
     openapi,
     recordings,
     rights,
+    stats,
     uploads,
 )
 from evolvex_api.api.common import EXTENSION, Services
@@ -59,6 +60,7 @@ def create_app(config: Config | None = None) -> Flask:
         calls,
         uploads,
         cdr,
+        stats,
         health,
         openapi,
         console,

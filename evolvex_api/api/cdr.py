@@ -41,7 +41,7 @@ def get_log_cdr() -> Response:
     """The rows that were asked for: all of them, streamed, or a page."""
     params = Params()
     caller = authorise(params, "cdr")
-    form = _one_of(params, "format", _FORMATS)
+    form = one_of(params, "format", _FORMATS)
     limit = params.integer("limit", 1, _MOST_ROWS)
     asked, position, bound_to = _selection(params, caller)
     if limit is None:
@@ -61,15 +61,10 @@ def get_log_cdr() -> Response:
 def period(params: Params) -> tuple[datetime, datetime]:
     """The first and the last second asked for, in local time.
 
-    With one of `start` and `end` it is the rest of that one's day. Without both it is the days
-    around the time in `uniqueid` or `linkedid`, all time if they have none, and else today.
+    With one of `start` and `end` it is the rest of that one's day, without both it is today.
     Raises ApiError(400, invalid_parameter).
     """
     start, end = _moment(params, "start", _FIRST), _moment(params, "end", _LAST)
-    if start is None and end is None:
-        ids = [value for name in ("uniqueid", "linkedid") if (value := params.optional(name))]
-        if ids:
-            return _days_around(ids)
     day = (start or end or datetime.now()).date()
     start = start or datetime.combine(day, _FIRST)
     end = end or datetime.combine(day, _LAST)
@@ -81,12 +76,14 @@ def period(params: Params) -> tuple[datetime, datetime]:
 def _selection(params: Params, caller: Caller) -> tuple[Selection, Position | None, list[str]]:
     """What is asked for, the position of the cursor, and what a cursor is bound to."""
     filters = {name: value for name in FILTERS if (value := _filter(params, name)) is not None}
-    order = _one_of(params, "order", ("asc", "desc"))
+    order = one_of(params, "order", ("asc", "desc"))
     given = [params.optional(name) or "" for name in ("start", "end")]
     bound_to = [caller.group.uuid, order, *given, json.dumps(filters)]
     cursor = params.optional("cursor")
     if cursor is None:
-        position, (start, end) = None, period(params)
+        ids = [filters[name] for name in ("uniqueid", "linkedid") if name in filters]
+        around = ids and not any(given)
+        position, (start, end) = None, _days_around(ids) if around else period(params)
     else:
         # The cursor's own period: without start and end, "today" may have become another day.
         position, start, end = cursors.decode(cursor, bound_to)
@@ -101,7 +98,7 @@ def _filter(params: Params, name: str) -> str | None:
     return value
 
 
-def _one_of(params: Params, name: str, values: tuple[_T, ...]) -> _T:
+def one_of(params: Params, name: str, values: tuple[_T, ...]) -> _T:
     """One of the values of a parameter; the first one when it is not given."""
     given = params.optional(name)
     found = next((value for value in values if given is None or value == given), None)
@@ -111,6 +108,7 @@ def _one_of(params: Params, name: str, values: tuple[_T, ...]) -> _T:
 
 
 def _days_around(ids: list[str]) -> tuple[datetime, datetime]:
+    """The days around the times in ids; all time when they have none."""
     created = [moment for moment in map(uniqueids.created, ids) if moment is not None]
     if not created:
         return _ALL_TIME

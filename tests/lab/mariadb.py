@@ -82,6 +82,8 @@ class MariaDB(Server):
             *("mariadbd", *_OPTIONS, f"--datadir={self._data}"),
             *(f"--socket={self.socket}", f"--pid-file={self.directory}/pid"),
             *(f"--port={self.port}", "--bind-address=127.0.0.1"),
+            # A server that starts deletes the temporary tables of all others in the same folder.
+            f"--tmpdir={self.directory}",
             *("--innodb-buffer-pool-size=128M", "--skip-log-bin"),
         ]
 

@@ -7,6 +7,7 @@ from datetime import datetime
 import pytest
 from flask import Flask
 
+from evolvex_api.api import cdr
 from evolvex_api.api.cdr import period
 from evolvex_api.core.calllog import FIELDS
 from evolvex_api.core.refusals import ApiError
@@ -69,14 +70,17 @@ def test_start_after_end_is_refused() -> None:
     assert (raised.value.status, raised.value.code) == (400, "invalid_parameter")
 
 
-@pytest.mark.parametrize("name", ["uniqueid", "linkedid"])
-def test_the_period_of_an_id_is_the_days_around_it(name: str) -> None:
+@pytest.mark.parametrize("uniqueid", ["{}.5", "my-pbx-{}.5;2"])
+def test_the_days_around_an_id(uniqueid: str) -> None:
     moment = int(datetime(2024, 10, 30, 23, 59).timestamp())
     around = (day(29), datetime(2024, 11, 1, 23, 59, 59))
-    assert asked(**{name: f"{moment}.5"}) == around
-    assert asked(**{name: f"my-pbx-{moment}.5;2"}) == around
-    assert asked(**{name: "abc"}) == (datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59))
-    assert asked(**{name: f"{moment}.5", "start": "2024-10-01"})[0] == day(1)
+    assert cdr._days_around([uniqueid.format(moment)]) == around
+    assert cdr._days_around([uniqueid.format(moment), "abc"]) == around
+
+
+@pytest.mark.parametrize("uniqueid", ["abc", "1.1", "1730289600", "99999999999999999999.1"])
+def test_an_id_without_a_time_is_looked_for_in_all_time(uniqueid: str) -> None:
+    assert cdr._days_around([uniqueid]) == (datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59))
 
 
 def test_the_fields_are_the_original_ones() -> None:

@@ -48,7 +48,7 @@ def _having(connection: Connection, table: Table, key: str, ids: Sequence[str]) 
     for since, until in ((None, None),) if key in table.indexes else _periods(ids):
         found = rows.select(connection, call_rows(table, key, ids, since, until))
         if found:
-            return [CallRow(*map(_decoded, values)) for values in found]
+            return [CallRow(*map(rows.decoded, values)) for values in found]
     return []
 
 
@@ -74,8 +74,4 @@ def _linked_by_events(connection: Connection, cel_table: str, uniqueid: str) -> 
         if error.args[0] in ABSENT:
             return []
         raise
-    return sorted({_decoded(value) for (value,) in found} - {uniqueid})
-
-
-def _decoded(value: str | bytes) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    return sorted({rows.decoded(value) for (value,) in found} - {uniqueid})

@@ -12,7 +12,7 @@ from pymysql.converters import encoders
 from pymysql.err import MySQLError
 
 from evolvex_api import config
-from evolvex_api.backends.cdr import calls, rows
+from evolvex_api.backends.cdr import calls, figures, rows
 from evolvex_api.backends.cdr.export import CsvWriter, Export, JsonWriter, NdjsonWriter, Writer
 from evolvex_api.backends.cdr.faults import CHANGED, translated
 from evolvex_api.backends.cdr.queries import FEW, LogQueries, candidates
@@ -21,6 +21,7 @@ from evolvex_api.backends.cdr.table import Sql, Table, quoted, shape
 from evolvex_api.backends.cdr.walk import Walk
 from evolvex_api.backends.failures import CdrUnavailable
 from evolvex_api.core.calllog import CallRow, Format, Position, Selection
+from evolvex_api.core.stats import Counts, Question
 
 _T = TypeVar("_T")
 
@@ -106,6 +107,24 @@ class Cdr:
         """Log in and leave. Raises CdrUnavailable."""
         with translated(RuntimeError):
             _close(self._connect())
+
+    def stats(self, question: Question) -> list[tuple[str, Counts]]:
+        """The figures of `stats` by key; by agent the keys are names of endpoints.
+
+        Raises CdrUnavailable.
+        """
+
+        def ask(connection: Connection, table: Table) -> list[tuple[str, Counts]]:
+            rows.select(connection, (figures.SESSION, ()))
+            found = rows.select(connection, figures.figures(table, question))
+            _close(connection)
+            return [
+                (rows.decoded(key), Counts(*map(int, counts)))
+                for key, *counts in found
+                if key is not None
+            ]
+
+        return self._ask(ask)
 
     def describe(self) -> Facts:
         """What the database reports of itself. Raises CdrUnavailable."""

@@ -24,6 +24,11 @@ def select(connection: Connection, query: Sql) -> Sequence[Any]:
         return list(cursor.fetchall())
 
 
+def decoded(value: str | bytes) -> str:
+    """A value as text; PyMySQL returns bytes for an expression that is a binary string."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
 def dicts(connection: Connection, sql: str) -> Sequence[dict[str, Any]]:
     """All rows of a short answer, by the names of their columns. Raises MySQLError, OSError."""
     with connection.cursor(DictCursor) as cursor:
