@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import cdr, files, mp3, neighbours, requests, status
+from bench import cdr, console, files, mp3, neighbours, requests, status
 from bench.measure import Growth, Memory, Peak, Row, limit, memory
 from bench.stand import Stand
 
@@ -20,6 +20,7 @@ _GROUPS: Mapping[str, Callable[[Stand], Iterator[Row | Growth]]] = {
     "mp3": mp3.rows,
     "files": files.rows,
     "neighbours": neighbours.rows,
+    "console": console.rows,
 }
 _RESULT = Path(__file__).parents[1] / "build" / "bench.json"
 _IDLE, _BUSY = 110, 160

@@ -31,11 +31,13 @@ class Console {
   #heading = el("h1", {});
   #state = el("span", { class: "connection", hidden: true });
   #live = null;
+  #player = null;
 
   constructor(api, { name, rights, contexts }) {
     const may = (right) => rights.includes(right);
     const dialler = may("originate") ? new Dialler(api, contexts) : null;
     const player = may("recordings") ? new Player(api) : null;
+    this.#player = player;
     if (may(NEEDED.now)) this.#views.now = this.#now(api, dialler);
     if (may(NEEDED.log))
       this.#views.log = new LogView(api, (values) => navigate("log", values), player, dialler);
@@ -64,13 +66,14 @@ class Console {
   }
 
   end() {
-    this.#live?.stop();
+    this.#views.now?.end();
+    this.#player?.close();
     removeEventListener("hashchange", this.#route);
   }
 
   #now(api, dialler) {
     const state = (name, error) => {
-      this.#state.hidden = false;
+      this.#state.hidden = name === "denied";
       this.#state.dataset.state = name;
       this.#state.textContent = t(name === "live" ? "live" : "reconnecting");
       view.connection(name, error);

@@ -1,5 +1,18 @@
 // Rows of the call log become calls: all rows that share a linkedid are the legs of one.
 
+const DIRECTIONS = {
+  in: "in",
+  inbound: "in",
+  incoming: "in",
+  out: "out",
+  outbound: "out",
+  outgoing: "out",
+  internal: "internal",
+  local: "internal",
+};
+// The default of [events] inbound_contexts.
+const TRUNK = /^(from-trunk|from-pstn|from-did|incoming|inbound)/;
+
 // Rows without any id are calls of their own.
 let nameless = 0;
 
@@ -28,7 +41,7 @@ export function summary(id, legs) {
   const first = sorted.find((leg) => leg.uniqueid === id) ?? sorted[0];
   const talked = sorted.filter((leg) => leg.disposition === "ANSWERED" && leg.dstchannel);
   const last = talked.at(-1);
-  const direction = directionOf(first);
+  const direction = directionOf(first, sorted);
   const from = first.src || first.cnum || "";
   const to = (direction === "in" && first.did) || first.destination || first.dst || "";
   return {
@@ -63,16 +76,16 @@ function nameOf(leg) {
   return name === leg.src ? "" : name;
 }
 
-// A dialplan may write the direction; else the lengths of the numbers show it.
-function directionOf(leg) {
-  const said = (leg.direction ?? "").toLowerCase();
-  if (said.startsWith("in") && !said.startsWith("int")) return "in";
-  if (said.startsWith("out")) return "out";
-  if (said.startsWith("int") || said.startsWith("loc")) return "internal";
-  if (leg.did) return "in";
-  const inside = (number) => /^[*#]?\d{1,5}$/.test(number ?? "") || /^\w*[a-z]\w*$/i.test(number ?? "");
-  if (!inside(leg.src)) return "in";
-  return inside(leg.dst) ? "internal" : "out";
+// As `stats` counts: what the dialplan wrote, else the contexts of trunks, else the numbers.
+function directionOf(first, legs) {
+  const said = new Set(legs.map((leg) => DIRECTIONS[(leg.direction ?? "").toLowerCase()]));
+  for (const direction of ["in", "out", "internal"]) {
+    if (said.has(direction)) return direction;
+  }
+  if (first.did || legs.some((leg) => TRUNK.test(leg.dcontext ?? ""))) return "in";
+  const outside = (number) => /^\+?\d{6,}$/.test(number ?? "");
+  if (outside(first.dst)) return "out";
+  return outside(first.src) ? "in" : "internal";
 }
 
 function resultOf(direction, legs, talked) {

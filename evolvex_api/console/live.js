@@ -6,7 +6,7 @@ import { readEvents } from "./stream.js";
 const PAUSE = 3000;
 const LONGEST_PAUSE = 30_000;
 // A snapshot now and then finds a PBX that is gone, which no event announces.
-const CHECK_EVERY = 30_000;
+const CHECK_EVERY = 15_000;
 
 /**
  * `calls` is a Map of Linkedid to call. `onchange(type, call)` is called after each event, with null for

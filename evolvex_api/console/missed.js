@@ -96,13 +96,14 @@ function notCalledBack(calls) {
   const answered = new Set();
   const people = new Map();
   for (const call of sorted) {
-    if (!call.outside) continue;
-    const missed = call.direction === "in" && call.result !== "resAnswered";
-    if (call.result === "resAnswered") answered.add(call.outside);
-    else if (missed && !answered.has(call.outside)) {
-      const known = people.get(call.outside);
+    // As `stats` compares numbers: +79161234567, 89161234567 and 9161234567 are the same.
+    const number = call.outside.slice(-10);
+    if (!number || call.direction === "internal") continue;
+    if (call.result === "resAnswered") answered.add(number);
+    else if (call.direction === "in" && !answered.has(number)) {
+      const known = people.get(number);
       if (known) known.times += 1;
-      else people.set(call.outside, { ...call, times: 1 });
+      else people.set(number, { ...call, times: 1 });
     }
   }
   return [...people.values()];

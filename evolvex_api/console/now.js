@@ -36,11 +36,18 @@ export class NowView {
       this.#list,
       this.#news,
     );
-    setInterval(() => this.#tick(), 1000);
+    this.#clock = setInterval(() => this.#tick(), 1000);
   }
+
+  #clock;
 
   show() {
     this.#draw();
+  }
+
+  end() {
+    clearInterval(this.#clock);
+    this.#live.stop();
   }
 
   /** An event has come; with null the whole list is new. */
@@ -66,7 +73,7 @@ export class NowView {
 
   /** The state of the connection: "connecting", "live", "lost". */
   connection(state, error) {
-    const lost = state === "lost" && error;
+    const lost = state !== "live" && error;
     this.#banner.hidden = !lost;
     if (lost) {
       const [heading, hint] =

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any, Self
 
 from selenium import webdriver
-from selenium.common.exceptions import NoSuchElementException, StaleElementReferenceException
 from selenium.webdriver.chrome.service import Service as Driver
-from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
 from tests.lab import packages
-from tests.lab.server import Folder, wait_until
+from tests.lab.server import Folder, LabError, wait_until
 
 _BINARY = "/usr/bin/chromium"
 _DRIVER = "/usr/bin/chromedriver"
@@ -32,7 +30,12 @@ _REPORT_VIOLATIONS = """
 addEventListener("securitypolicyviolation", (event) =>
   console.error(`policy ${event.effectiveDirective} blocked ${event.blockedURI}`));
 """
-_GONE = (NoSuchElementException, StaleElementReferenceException)
+_SHOWN = """
+const [css, text] = arguments;
+const texts = (element) => element.innerText ?? element.textContent;
+return [...document.querySelectorAll(css)].filter(
+  (element) => element.checkVisibility() && texts(element).includes(text));
+"""
 
 
 class Browser:
@@ -53,7 +56,7 @@ class Browser:
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         environment = os.environ | {"LANGUAGE": language, "HOME": str(self._folder.path)}
         self.driver = webdriver.Chrome(options, Driver(_DRIVER, env=environment))
-        self._command("Page.addScriptToEvaluateOnNewDocument", source=_REPORT_VIOLATIONS)
+        self.before_each_page(_REPORT_VIOLATIONS)
         self._command(
             "Browser.setDownloadBehavior", behavior="allow", downloadPath=str(self.downloads)
         )
@@ -73,6 +76,10 @@ class Browser:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def before_each_page(self, script: str) -> None:
+        """Run a script in every page from now on, before the page's own."""
+        self._command("Page.addScriptToEvaluateOnNewDocument", source=script)
 
     def resize(self, width: int, height: int) -> None:
         """Give the page a screen of this size; one under 500 pixels is a telephone's."""
@@ -100,9 +107,10 @@ class Browser:
         self.driver.get("about:blank")
         self.driver.get_log("browser")  # type: ignore[no-untyped-call]  # Chrome's own method
 
-    def all(self, css: str) -> list[WebElement]:
-        """Return every element that is shown."""
-        return [found for found in self.driver.find_elements(By.CSS_SELECTOR, css) if _shown(found)]
+    def all(self, css: str, text: str = "") -> list[WebElement]:
+        """Return every element that is shown and holds `text`."""
+        found: list[WebElement] = self.run(_SHOWN, css, text)
+        return found
 
     def count(self, css: str) -> int:
         """Return how many elements there are, quickly even when they are hundreds."""
@@ -117,19 +125,22 @@ class Browser:
         found: list[WebElement] = []
 
         def there() -> bool:
-            found[:] = [one for one in self.all(css) if text in _text(one)]
+            found[:] = self.all(css, text)
             return bool(found)
 
-        wait_until(there, timeout, f"{css} {text!r}; the page shows: {self.text()[:800]}")
+        self.wait_for(there, f"{css} {text!r}", timeout)
         return found[0]
 
     def wait_gone(self, css: str, text: str = "", timeout: float = 15.0) -> None:
         """Return when no shown element matches any more."""
-        self.wait_for(lambda: not any(text in _text(one) for one in self.all(css)), css, timeout)
+        self.wait_for(lambda: not self.all(css, text), f"no {css} {text!r}", timeout)
 
     def wait_for(self, done: Callable[[], bool], what: str, timeout: float = 15.0) -> None:
         """Return when `done()` holds."""
-        wait_until(done, timeout, f"{what}; the page shows: {self.text()[:800]}")
+        try:
+            wait_until(done, timeout, what)
+        except LabError as error:
+            raise LabError(f"{error}; the page shows: {self.text()[:800]}") from None
 
     def click(self, css: str, text: str = "") -> None:
         """Press an element as soon as it is there."""
@@ -171,17 +182,3 @@ class Browser:
     def _command(self, name: str, **parameters: object) -> None:
         """A command of the Chrome DevTools Protocol."""
         self.driver.execute_cdp_cmd(name, parameters)
-
-
-def _shown(element: WebElement) -> bool:
-    try:
-        return element.is_displayed()
-    except _GONE:
-        return False
-
-
-def _text(element: WebElement) -> str:
-    try:
-        return element.text
-    except _GONE:
-        return ""
