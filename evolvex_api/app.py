@@ -96,7 +96,7 @@ def _services(config: Config) -> Services:
             }
         ),
         recordings=Recordings(config.recordings),
-        transcoder=Transcoder(config.mp3),
+        transcoder=Transcoder(config.mp3, most_waiting=config.server.threads // 2),
         sounds=Sounds(config.uploads),
         waiting=Waiting(config.server.threads),
     )

@@ -29,6 +29,7 @@ BACKEND_FAILURES: dict[type[failures.BackendFailure], tuple[int, Code]] = {
     failures.RecordingEmpty: (404, "recording_empty"),
     failures.UnsupportedAudio: (415, "unsupported_audio"),
     failures.FileTooLarge: (413, "file_too_large"),
+    failures.UploadNotFound: (404, "upload_not_found"),
 }
 
 HTTP_CODES: dict[int, Code] = {

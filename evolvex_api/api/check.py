@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Blueprint, Response
 
-from evolvex_api.api import recordings
+from evolvex_api.api import hearing
 from evolvex_api.api.common import Caller, authorise, json_answer
 from evolvex_api.core.access import Access
 from evolvex_api.params import Params
@@ -18,12 +18,12 @@ def check() -> Response:
     params = Params()
     caller = authorise(params, "check")
     context = params.optional("context")
-    uniqueid = recordings.optional_uniqueid(params)
+    uniqueid = hearing.optional_uniqueid(params)
     return json_answer(
         {
             "api_user": _api_user(caller),
             "access": _access(caller.group.access_to(context) if context else None),
-            "file": recordings.exists(caller.group, uniqueid) if uniqueid else None,
+            "file": hearing.exists(caller.scope, uniqueid) if uniqueid else None,
         }
     )
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from flask import Blueprint, Response, request
 
 from evolvex_api import journal
-from evolvex_api.api import recordings
+from evolvex_api.api import hearing
 from evolvex_api.api.common import authorise, json_answer, services
 from evolvex_api.backends import link_secret
 from evolvex_api.backends.failures import RecordingNotFound
@@ -25,10 +25,10 @@ def link() -> Response:
     """Addresses of a recording for a player or a CRM, good for `ttl` seconds."""
     params = Params()
     caller = authorise(params, "recordings")
-    uniqueid = recordings.required_uniqueid(params)
+    uniqueid = hearing.required_uniqueid(params)
     ttl = params.integer("ttl", 1, links.LONGEST_TTL) or links.DEFAULT_TTL
     journal.touch(uniqueid=uniqueid)
-    if not recordings.exists(caller.group, uniqueid):
+    if not hearing.exists(caller.scope, uniqueid):
         raise RecordingNotFound(NOT_FOUND)
     expires = int(time.time()) + ttl
     secret = link_secret.load(services().config.path)

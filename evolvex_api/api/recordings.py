@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from urllib.parse import quote
 
@@ -12,16 +11,14 @@ from flask import Blueprint, Response, request
 from werkzeug.wsgi import wrap_file
 
 from evolvex_api import journal
-from evolvex_api.api import ranges
+from evolvex_api.api import hearing, ranges
 from evolvex_api.api.common import services
 from evolvex_api.api.listeners import listening_group
+from evolvex_api.api.waiting import client_gone
+from evolvex_api.backends.audio.growing import Listener
 from evolvex_api.backends.audio.transcoder import Audio, Stream
-from evolvex_api.backends.failures import RecordingNotFound
-from evolvex_api.backends.recordings import NOT_FOUND, Recording
-from evolvex_api.core import uniqueid as uniqueids
-from evolvex_api.core.access import Group
-from evolvex_api.core.calllog import CallRow
-from evolvex_api.core.refusals import invalid_parameter
+from evolvex_api.backends.recordings import Recording
+from evolvex_api.core.refusals import ApiError
 from evolvex_api.front import behind_web_server
 from evolvex_api.params import Params
 
@@ -49,74 +46,12 @@ def get_file_wav() -> Response:
     return _answer(recording, audio, "audio/wav", f"{uniqueid}.wav")
 
 
-def optional_uniqueid(params: Params) -> str | None:
-    """The asked uniqueid, or None; ApiError(400) for what no channel can be called."""
-    uniqueid = params.optional("uniqueid")
-    return uniqueid and _checked(uniqueid)
-
-
-def required_uniqueid(params: Params) -> str:
-    """The asked uniqueid; ApiError(400) without it, or for what no channel can be called."""
-    return _checked(params.required("uniqueid"))
-
-
-def exists(group: Group, uniqueid: str) -> bool:
-    """True when users of the group could get the recording of that call."""
-    try:
-        os.close(_find(group, uniqueid).descriptor)
-    except RecordingNotFound:
-        return False
-    return True
-
-
 def _asked_recording() -> tuple[str, Recording]:
     params = Params()
     group = listening_group(params)
-    uniqueid = required_uniqueid(params)
+    uniqueid = hearing.required_uniqueid(params)
     journal.touch(uniqueid=uniqueid)
-    return uniqueid, _find(group, uniqueid)
-
-
-def _checked(uniqueid: str) -> str:
-    if not uniqueids.is_valid(uniqueid):
-        raise invalid_parameter("uniqueid", "uniqueid is not the id of a channel.")
-    return uniqueid
-
-
-def _find(group: Group, uniqueid: str) -> Recording:
-    """The recording of a call that the group may hear; else as if there were none."""
-    call = _Call(uniqueid)
-    if not group.scope.open and not call.visible_to(group):
-        raise RecordingNotFound(NOT_FOUND)
-    return services().recordings.find(uniqueid, lambda: call.rows, lambda: call.legs)
-
-
-class _Call:
-    """What CDR and AMI know of a call, each asked once and only when needed."""
-
-    def __init__(self, uniqueid: str) -> None:
-        self._uniqueid = uniqueid
-
-    @functools.cached_property
-    def rows(self) -> Sequence[CallRow]:
-        """The call's CDR rows."""
-        return services().cdr.call(self._uniqueid)
-
-    @functools.cached_property
-    def legs(self) -> Sequence[Mapping[str, str]]:
-        """The call's live channels."""
-        return services().ami.status().legs(self._uniqueid)
-
-    def visible_to(self, group: Group) -> bool:
-        """True when the group may see a row of it or, having none yet, a live channel."""
-        scope = group.scope
-        if any(
-            scope.allows(row.dcontext) or row.group_uuid == scope.group_uuid for row in self.rows
-        ):
-            return True
-        # Asked even when rows forbid it: a PBX that is down must not tell a call from none.
-        live = any(scope.allows(leg.get("Context")) for leg in self.legs)
-        return live and not self.rows
+    return uniqueid, hearing.find(group.scope, uniqueid)
 
 
 def _answer(recording: Recording, audio: Audio, content_type: str, filename: str) -> Response:
@@ -157,6 +92,8 @@ def _accel_path(recording: Recording, audio: Audio) -> str | None:
     if not asked or not behind_web_server(request.environ):
         return None
     if audio.whole:
+        if not recording.below_root:
+            return None  # nginx knows the root alone
         path = services().recordings.relative_path(recording)
         return quote(f"{_ACCEL_PATH}/recordings/{path}")
     return f"{_ACCEL_PATH}/cache/{audio.cached}" if audio.cached else None
@@ -181,9 +118,19 @@ def _send(response: Response, audio: Audio) -> None:
         response.response = wrap_file(request.environ, audio.stream, _CHUNK)  # type: ignore[arg-type]
         response.direct_passthrough = True
     else:
-        first = audio.stream.read(min(_CHUNK, length))
+        if isinstance(audio.stream, Listener):
+            audio.stream.client_gone = functools.partial(client_gone, request.environ)
+        first = _first(audio.stream, min(_CHUNK, length))
         response.response = _chunks(audio.stream, first, length)
         response.call_on_close(audio.stream.close)
+
+
+def _first(stream: Stream, size: int) -> bytes:
+    try:
+        return stream.read(size)
+    except BrokenPipeError as error:
+        # Nobody reads this answer.
+        raise ApiError(400, "bad_request", "The client left before it was answered.") from error
 
 
 def _chunks(stream: Stream, first: bytes, length: int) -> Iterator[bytes]:

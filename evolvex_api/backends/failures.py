@@ -49,3 +49,7 @@ class UnsupportedAudio(BackendFailure):
 
 class FileTooLarge(BackendFailure):
     """An upload over the configured size."""
+
+
+class UploadNotFound(BackendFailure):
+    """No uploaded sound of that uuid, or none of the group's."""

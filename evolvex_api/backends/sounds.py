@@ -8,37 +8,46 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import unicodedata
-import uuid
 import wave
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from evolvex_api import config
-from evolvex_api.backends.audio import sox
-from evolvex_api.backends.failures import FileTooLarge, StorageUnavailable, UnsupportedAudio
+from evolvex_api.backends.audio import decoders
+from evolvex_api.backends.audio.content import examine
+from evolvex_api.backends.failures import (
+    FileTooLarge,
+    StorageUnavailable,
+    UnsupportedAudio,
+    UploadNotFound,
+)
+from evolvex_api.backends.slots import Slots
+from evolvex_api.backends.sound_files import RATES, Draft, Sound, SoundFiles, Stored
+from evolvex_api.core.refusals import too_many
 
-_RATES = {".wav": 8000, ".wav16": 16000}
-# What a sound may grow to when decoded: 2 hours at 16 kHz, against small files that unpack to days.
-_MAX_DECODED = 2 * 3600 * 16000 * 2
 _COPY = 1 << 18
+# Bytes of one second as stored: 16 bits at 8 kHz, and at 16 kHz too where the source has it.
+_NARROW, _WIDE = 16_000, 48_000
+_HEADER = 44
+# Encoders fill their last frame: so many seconds may come out more than went in.
+_PADDING = 0.1
+# sox's temporary file is larger than its output, see decoders.Output.
+_ALLOWANCE = 4
+_DECODINGS, _WAITING, _PATIENCE = 2, 16, 30.0
+_BUSY = "Too many sounds are being stored. Try again in a few seconds."
+_UNWRITABLE = "The folder of sounds can't be written."
 
 
 @dataclass(frozen=True)
-class Sound:
-    """A stored sound.
+class Owner:
+    """The group that uploads, and the bytes that it may store; None: only the folder's quota."""
 
-    `file` is what Playback() takes; `size` the bytes of the 8 kHz file; `duration` in seconds;
-    `samplerate` the best rate stored, 8000 or 16000.
-    """
-
-    uuid: str
-    name: str
-    file: str
-    size: int
-    duration: float
-    samplerate: int
+    group_uuid: str
+    quota: int | None = None
 
 
 class Sounds:
@@ -46,74 +55,130 @@ class Sounds:
 
     def __init__(self, settings: config.Uploads) -> None:
         self._settings = settings
+        self._files = SoundFiles(settings.directory, settings.playback_prefix)
+        self._decodings = Slots("evolvex-uploads", _DECODINGS, _WAITING, _PATIENCE)
 
-    def store(self, upload: BinaryIO, name: str) -> Sound:
+    def store(self, upload: IO[bytes], name: str, owner: Owner) -> Sound:
         """Decode an upload and store it under a name of its own.
 
-        Given the open upload and the name the client gave it; returns the Sound.
-        Raises UnsupportedAudio, FileTooLarge, StorageUnavailable; then nothing stays behind.
+        Given the open upload, the name that the client gave it, and the group; returns the Sound.
+        Raises UnsupportedAudio, FileTooLarge, StorageUnavailable, and ApiError(429): quota_exceeded
+        or too_many_waiting. Then nothing stays behind.
         """
         try:
-            return self._store(upload, name, str(uuid.uuid4()))
+            return self._store(upload, name, owner)
         except OSError as error:
-            raise StorageUnavailable("The folder of sounds can't be written.") from error
+            raise StorageUnavailable(_UNWRITABLE) from error
 
-    def _store(self, upload: BinaryIO, name: str, sound_id: str) -> Sound:
-        made = [self._settings.directory / f".{sound_id}"]
+    def list(self, group_uuid: str | None = None) -> list[Stored]:
+        """The sounds of a group, or all of them, oldest first. Raises StorageUnavailable."""
         try:
-            kind = self._receive(upload, name, made[0])
-            # sox trusts the end of a name; it opens no other file than this one for these types.
-            source = made[0].rename(made[0].with_name(f"{made[0].name}.in.{kind}"))
-            made = [source]
-            for extension, rate in _wanted_rates(source):
-                made.append(self._settings.directory / f".{sound_id}{extension}")
-                _convert(source, kind, rate, made[-1])
-            return self._publish(sound_id, sanitised(name), made[1:])
-        finally:
-            for path in made:
-                path.unlink(missing_ok=True)
+            found = self._files.all()
+        except OSError as error:
+            raise StorageUnavailable("The folder of sounds can't be read.") from error
+        return [one for one in found if group_uuid in (None, one.group_uuid)]
 
-    def _receive(self, upload: BinaryIO, name: str, target: Path) -> str:
-        """Copy the upload into the folder and return its sox type."""
-        received = 0
-        head = b""
-        with os.fdopen(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            while chunk := upload.read(_COPY):
-                received += len(chunk)
-                if received > self._settings.max_size:
-                    raise FileTooLarge(f"A file may have {self._settings.max_size} bytes.")
-                head = head or chunk[:64]
-                file.write(chunk)
-        kind = sox.sniff(head, name)
-        if kind is None:
-            raise UnsupportedAudio("This is not audio that can be decoded.")
-        return kind
+    def remove(self, sound_id: str, group_uuid: str | None = None) -> Sound:
+        """Remove a sound of a group, or of any; returns what it was.
 
-    def _publish(self, sound_id: str, name: str, decoded: list[Path]) -> Sound:
-        """Give the finished files their names; Asterisk, another user, may read them."""
-        with wave.open(str(decoded[0])) as file:
-            duration = file.getnframes() / file.getframerate()
-        size = decoded[0].stat().st_size
-        published: list[Path] = []
+        Raises UploadNotFound when the group has none of that uuid, and StorageUnavailable.
+        """
         try:
-            for path in decoded:
-                path.chmod(0o644)
-                target = path.with_name(path.name.removeprefix("."))
-                os.link(path, target)  # unlike rename, never over another file
-                published.append(target)
-        except OSError:
-            for target in published:
-                target.unlink(missing_ok=True)
-            raise
-        prefix = self._settings.playback_prefix.rstrip("/")
-        return Sound(
-            uuid=sound_id,
-            name=name,
-            file=f"{prefix}/{sound_id}" if prefix else sound_id,
-            size=size,
-            duration=round(duration, 3),
-            samplerate=max(_RATES[path.suffix] for path in decoded),
+            with self._files.locked():
+                for one in self.list(group_uuid):
+                    if one.sound.uuid == sound_id:
+                        self._files.remove(sound_id)
+                        return one.sound
+        except OSError as error:
+            raise StorageUnavailable(_UNWRITABLE) from error
+        raise UploadNotFound("There is no uploaded sound of this uuid.")
+
+    def _store(self, upload: IO[bytes], name: str, owner: Owner) -> Sound:
+        # Before anything is written, so that what can't be kept is not decoded either.
+        room = self._room(owner)
+        with ExitStack() as stack:
+            source = _open_file(upload, self._settings.max_size)
+            stack.callback(os.close, source)
+            stack.enter_context(self._decodings.taken(_BUSY))
+            self._files.remove_leftovers()
+            made = stack.enter_context(self._files.draft())
+            self._decode(source, Path(name).suffix[1:], room, made)
+            duration = _duration(made.paths[0])
+            if duration > self._settings.max_duration + _PADDING:
+                raise self._too_long()
+            with self._files.locked():
+                self._demand_room(owner, made.size)
+                return made.publish(sanitised(name), owner.group_uuid, round(duration, 3))
+
+    def _decode(self, source: int, extension: str, room: int, made: Draft) -> None:
+        content = examine(source, os.fstat(source), extension)
+        wide = decoders.probe(content).rate >= RATES[".wav16"]
+        seconds = min(self._settings.max_duration, room / (_WIDE if wide else _NARROW)) + 1
+        for suffix, rate in RATES.items():
+            if rate > RATES[".wav"] and not wide:
+                continue
+            limit = int(2 * rate * seconds) * _ALLOWANCE + _HEADER
+            output = decoders.Output(limit, rate, 1, seconds, guard=True)
+            target = made.add(suffix)
+            try:
+                decoders.decode(content, target, output)
+            except decoders.TooLong as error:
+                raise self._too_long() from error
+            if target.stat().st_size <= _HEADER:
+                raise UnsupportedAudio("This audio file holds no audio.")
+
+    def _too_long(self) -> FileTooLarge:
+        most = self._settings.max_duration
+        return FileTooLarge(
+            f"A sound may be {most} seconds long. [uploads] max_duration sets this limit."
         )
+
+    def _room(self, owner: Owner) -> int:
+        """The bytes that a group may still store.
+
+        Raises ApiError(429, quota_exceeded) when there are none, StorageUnavailable when the disk
+        has less free than must stay free.
+        """
+        return self._demand_room(owner, 1)
+
+    def _demand_room(self, owner: Owner, size: int) -> int:
+        stored = self._files.all()
+        left = self._settings.quota - sum(one.stored for one in stored)
+        setting = "[uploads] quota of evolvex.conf"
+        if owner.quota is not None:
+            own = sum(one.stored for one in stored if one.group_uuid == owner.group_uuid)
+            if owner.quota - own < left:
+                left, setting = owner.quota - own, "[uploads] quota of the group's file"
+        if left < size:
+            detail = (
+                f"The sounds would exceed their quota. Remove some by DELETE uploads; {setting}"
+                " sets this limit."
+            )
+            raise too_many("quota_exceeded", detail, None)
+        if shutil.disk_usage(self._settings.directory).free < self._settings.keep_free:
+            raise StorageUnavailable("The disk has less free space than [uploads] keep_free.")
+        return left
+
+
+def _open_file(upload: IO[bytes], most: int) -> int:
+    """The upload as an open file of its own, without a name; FileTooLarge when it is too large."""
+    size = upload.seek(0, os.SEEK_END)
+    upload.seek(0)
+    if size > most:
+        raise FileTooLarge(f"A file may have {most} bytes. [uploads] max_size sets this limit.")
+    if hasattr(upload, "rollover"):
+        upload.rollover()
+        upload.flush()
+        return os.dup(upload.fileno())
+    descriptor = os.memfd_create("upload")
+    with os.fdopen(os.dup(descriptor), "wb") as copy:
+        shutil.copyfileobj(upload, copy, _COPY)
+    return descriptor
+
+
+def _duration(path: Path) -> float:
+    with wave.open(str(path)) as file:
+        return float(file.getnframes() / file.getframerate())
 
 
 def sanitised(name: str) -> str:
@@ -121,17 +186,3 @@ def sanitised(name: str) -> str:
     bare = re.split(r"[/\\]", name)[-1]
     kept = "".join(c for c in bare if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp"))
     return kept.strip()[:255]
-
-
-def _wanted_rates(source: Path) -> list[tuple[str, int]]:
-    rate = sox.sample_rate(source)
-    return [(ext, wanted) for ext, wanted in _RATES.items() if wanted == 8000 or rate >= wanted]
-
-
-def _convert(source: Path, kind: str, rate: int, target: Path) -> None:
-    """Decode to PCM of 16 bits, mono, at a rate in Hz; `-G` keeps resampled peaks from clipping."""
-    output = ["-t", "wav", "-r", str(rate), "-c", "1", "-e", "signed-integer", "-b", "16"]
-    with source.open("rb") as file:
-        sox.run(["-G", "-t", kind, "-", *output, str(target)], file.fileno(), _MAX_DECODED)
-    if target.stat().st_size <= 44:
-        raise UnsupportedAudio("This audio file holds no audio.")

@@ -9,6 +9,7 @@ from evolvex_api.cli.doctor import doctor
 from evolvex_api.cli.groups import group
 from evolvex_api.cli.service import check_config, serve
 from evolvex_api.cli.setup import setup
+from evolvex_api.cli.sounds import sounds
 from evolvex_api.cli.upgrade import upgrade_host
 from evolvex_api.cli.users import user
 
@@ -22,5 +23,5 @@ def main() -> None:
     """
 
 
-for command in (serve, check_config, doctor, setup, upgrade_host, user, group):
+for command in (serve, check_config, doctor, setup, upgrade_host, user, group, sounds):
     main.add_command(command)

@@ -145,9 +145,9 @@ def test_a_live_call_is_fenced_by_its_channels(pbx: Pbx) -> None:
 def test_a_row_marked_with_the_group_opens_it(pbx: Pbx) -> None:
     uniqueid = f"{int(time.time())}.771"
     write_tone(pbx.asterisk.monitor / f"{uniqueid}.wav", 1)
-    insert_row(pbx, uniqueid, dcontext="secret", group_uuid=pbx.groups["nobody"])
-    assert get(pbx, "get_file_wav", uniqueid, "nobody").status == 200
-    assert get(pbx, "get_file_wav", uniqueid, "other").status == 404
+    insert_row(pbx, uniqueid, dcontext="secret", group_uuid=pbx.groups["other"])
+    assert get(pbx, "get_file_wav", uniqueid, "other").status == 200
+    assert get(pbx, "get_file_wav", uniqueid, "sales").status == 404
 
 
 def insert_row(pbx: Pbx, uniqueid: str, **values: str) -> None:

@@ -1,16 +1,32 @@
 """The MP3 encoder: the only import of lameenc.
 
-A long recording is encoded on two processors. While one run of the encoder goes on, another begins
-five minutes further, or rather some seconds before, as what LAME does depends on what it heard
-last. After those seconds it makes the very frames that the first run makes (but for the bits that
-fill gaps, which no decoder reads), so where both agree the second one carries on. Where they do
-not, the first does, so that a seam is never heard. What is made depends on the recording alone.
+A long recording is encoded on two processors at once, which halves the time. The recording is cut
+into spans of five minutes. One run of the encoder, A, works on the first span while a second run,
+B, works on the next one. B starts eight seconds early, because what LAME writes for a moment
+depends on what it heard just before; after those seconds ("warm-up") B writes the same frames as A.
+
+    recording   |---------- span ----------|---------- span ----------|-- …
+    run A       [==========================#==]
+    run B                          [warm-up#===========================#==]
+    run C                                                      [warm-up#=== …
+    output      AAAAAAAAAAAAAAAAAAAAAAAAAAABBBBBBBBBBBBBBBBBBBBBBBBBBBB …
+                                           ^ seam
+
+Around each seam (#) 16 frames of A are compared with 16 of B. If the frames' heads are equal, both
+make the same sound there, and the output continues with B, which then becomes the next A. If they
+differ, A encodes the rest alone, so that a seam is never heard. The bytes depend on the recording
+alone, not on which run was faster.
+
+Only what no decoder reads may differ between the runs: the bits that fill gaps. But a frame's sound
+may begin inside the frames before it (main_data_begin, the "bit reservoir"), so at a seam B's bytes
+are copied into the free ends of A's last frames: see `_Run.joined_to`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import threading
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -18,6 +34,8 @@ from pathlib import Path
 import lameenc
 
 from evolvex_api.backends.audio.mp3_form import Form
+
+log = logging.getLogger(__name__)
 
 # A span of the recording, much longer than a piece, and how long before its begin LAME listens.
 _SPAN_SECONDS, _WARM_UP_SECONDS = 300, 8
@@ -39,10 +57,10 @@ def encoder_version() -> str:
 
 
 def encode(form: Form, quality: int, read: Read) -> Generator[bytes]:
-    """Encode the recording whose samples, of 16 bits, `read` gives.
+    """Encode the recording whose samples, of 16 bits, `read` returns.
 
-    Yields MP3 as it comes, at first a frame that tells players the exact duration. Raises what
-    `read` raises. Who gives up before the end closes it, and so waits for the second run.
+    Yields MP3 as it comes, at first a frame that gives players the exact duration. Raises what
+    `read` raises. Whoever stops before the end closes the generator, which ends the second run.
     """
     current = _Run(form, quality, read, 0)
     while not current.held:
@@ -70,7 +88,7 @@ def _frames(form: Form, seconds: int) -> int:
 class _Run:
     """One run of the encoder, from a frame of the recording on.
 
-    `held` is what it has made and not given away; it begins with frame `first`.
+    `held` is what it has made and not yet returned; it begins with frame `first`.
     """
 
     def __init__(self, form: Form, quality: int, read: Read, first: int) -> None:
@@ -81,6 +99,7 @@ class _Run:
         self._position = first * form.samples_per_frame * form.sample_size
         self._piece = _FIRST_PIECE
         self._ended = False
+        self._stopped = False
         self._encoder = lameenc.Encoder()
         self._encoder.set_channels(form.channels)
         self._encoder.set_in_sample_rate(form.rate)
@@ -104,14 +123,14 @@ class _Run:
     def until(self, frame: int, *, hold: int) -> Iterator[bytes]:
         """Encode until that frame is reached; yield what is made, but hold all from `hold` on."""
         while True:
-            if piece := self._given(hold):
+            if piece := self._take(hold):
                 yield piece
             if self._made >= frame or self._ended:
                 return
             self.feed()
 
     def rest(self) -> Iterator[bytes]:
-        """Yield what is held, and all to the end."""
+        """Yield what is held, and everything up to the end."""
         while True:
             if self.held:
                 yield bytes(self.held)
@@ -122,19 +141,29 @@ class _Run:
 
     @contextlib.contextmanager
     def running_to(self, frame: int) -> Iterator[None]:
-        """Encode up to a frame meanwhile, in a thread of the same priority, and wait for it."""
-        thread = threading.Thread(target=self._run_to, args=(frame,), daemon=True)
+        """Encode up to a frame meanwhile, in a thread of the same priority, and wait for it.
+
+        When the block is left early, the thread stops after the piece that it is at.
+        """
+        thread = threading.Thread(
+            target=self._run_to, args=(frame,), name="mp3-second-run", daemon=True
+        )
         thread.start()
         try:
             yield
+        except BaseException:
+            self._stopped = True
+            raise
         finally:
             thread.join()
 
     def _run_to(self, frame: int) -> None:
-        # What fails here agrees with nothing, and fails the other run too when it comes there.
-        with contextlib.suppress(Exception):
-            while self._made < frame and not self._ended:
+        try:
+            while self._made < frame and not self._ended and not self._stopped:
                 self.feed()
+        except Exception:
+            # The frames are missing, so the other run goes on alone, and fails where this one did.
+            log.exception("the second run of the encoder failed")
 
     def agrees(self, other: _Run, seam: int) -> bool:
         """True when around a frame both runs make the same sound, so that this one can go on."""
@@ -151,8 +180,11 @@ class _Run:
     def joined_to(self, other: _Run, seam: int) -> bytes:
         """The other's frames before the seam, and from there on all that this one has made.
 
-        The main data of the frame at the seam begins in the frames before it, in bytes that are of
-        no other frame (ISO/IEC 11172-3, main_data_begin): there, these are this one's.
+        The main data of the frame at the seam begins in the frames before it, in bytes that belong
+        to no other frame (ISO/IEC 11172-3, main_data_begin). There this run's bytes are taken:
+
+            other's frames     |head data....|head data..bb|        b: of the frame at the seam
+            this one's frames                             |head data....|
         """
         needed = self._form.main_data_begin(self._frame(seam))
         before = []
@@ -161,8 +193,8 @@ class _Run:
             kept = self._form.frame_size - own
             before.append(other._frame(number)[:kept] + self._frame(number)[kept:])
             needed -= own
-        self._given(seam)
-        return b"".join(reversed(before)) + self._given(self._made)
+        self._take(seam)
+        return b"".join(reversed(before)) + self._take(self._made)
 
     @property
     def _made(self) -> int:
@@ -172,8 +204,8 @@ class _Run:
         start = (number - self.first) * self._form.frame_size
         return bytes(self.held[start : start + self._form.frame_size])
 
-    def _given(self, frame: int) -> bytes:
-        """Give away the whole frames that are held before a frame."""
+    def _take(self, frame: int) -> bytes:
+        """Return the whole frames that are held before a frame, and hold them no more."""
         frames = max(min(frame, self._made) - self.first, 0)
         size = frames * self._form.frame_size
         given = bytes(self.held[:size])

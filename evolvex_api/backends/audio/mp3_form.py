@@ -76,7 +76,7 @@ class Form:
         return frame[4] << 1 | frame[5] >> 7 if self._mpeg1 else frame[4]
 
     def info_frame(self, header: bytes) -> bytes:
-        """A silent frame that tells how many frames and bytes follow and what of them is padding.
+        """A silent frame that holds how many frames and bytes follow, and what of them is padding.
 
         `header` is that of the first frame of sound. Without it a player takes the encoder's delay
         and padding, up to 0.2 s, for part of the recording. Source: the "Info" form of Xing's
@@ -96,5 +96,5 @@ class Form:
 
     @property
     def _bits_per_frame(self) -> int:
-        """A frame's bits a second's part; over the rate, its bytes."""
+        """Bytes per frame × sample rate: divided by the rate, a frame's bytes."""
         return self.samples_per_frame // 8 * self.bitrate * 1000
