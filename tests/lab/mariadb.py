@@ -23,8 +23,9 @@ _OPTIONS = ("--no-defaults", "--user=root", "--skip-name-resolve", "--innodb-log
 class MariaDB(Server):
     """MariaDB on 127.0.0.1:`port` and on `socket`, with a table `cdr` in two databases.
 
-    ORIGINAL has the original's 25 columns, FREEPBX has FreePBX's. User `reader` may only SELECT
-    (the service's), `writer` may INSERT too (Asterisk's); each is a pair of name and password.
+    ORIGINAL has the original's 25 columns, FREEPBX has FreePBX's; ORIGINAL has a table `cel` of
+    Asterisk's channel events too. User `reader` may only SELECT (the service's), `writer` may
+    INSERT too (Asterisk's); each is a pair of name and password.
     """
 
     name = "mariadb"
@@ -98,9 +99,11 @@ class MariaDB(Server):
         for database, table in _TABLES.items():
             self.execute(f"CREATE DATABASE {database} CHARACTER SET utf8mb4", database=None)
             self.execute(table.read_text(), database=database)
+        self.execute((_SQL / "cel.sql").read_text())
 
     def _create_users(self) -> None:
         for (user, password), rights in (self.reader, "SELECT"), (self.writer, "SELECT, INSERT"):
             self.execute("CREATE USER %s IDENTIFIED BY %s", (user, password))
             for database in _TABLES:
                 self.execute(f"GRANT {rights} ON {database}.cdr TO %s", (user,))
+            self.execute(f"GRANT {rights} ON {ORIGINAL}.cel TO %s", (user,))
