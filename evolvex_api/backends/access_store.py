@@ -42,7 +42,7 @@ _USER_KEYS = {"uuid", "name", "description", "enable", "api_key_sha256", "group_
 }
 _GROUP_KEYS = {"uuid", "name", "description", "rights"}
 _CONTEXT_KEYS = {"uuid", "description"}
-_RULES = ("originate", "uploads")
+RULE_SECTIONS = ("originate", "uploads")
 CONTEXT_PATTERN = rf"\*|{CONTEXT_NAME}"
 BAD_CONTEXT = (
     "a context is named in full (letters, digits and _.+:-); there are no patterns, and * alone"
@@ -193,7 +193,7 @@ def read_group(path: Path) -> Group:
     """One file of groups.d; ConfigError names file, section, key and reason."""
     parser = read_ini(path)
     contexts = [name for name in parser.sections() if name.startswith(_CONTEXT_SECTION)]
-    _only(path, parser, {"group", *_RULES, *contexts}, "group", _GROUP_KEYS)
+    _only(path, parser, {"group", *RULE_SECTIONS, *contexts}, "group", _GROUP_KEYS)
     uuid = _required(path, parser, "group", "uuid")
     return Group(
         uuid=uuid,
@@ -203,6 +203,12 @@ def read_group(path: Path) -> Group:
         given_rights=_optional(path, parser, "group", "rights", rights),
         rules=_rules(path, parser),
     )
+
+
+def read_rule_texts(path: Path) -> Mapping[str, Mapping[str, str]]:
+    """The sections of a group's file that limit it, as they are written; ConfigError."""
+    parser = read_ini(path)
+    return {name: dict(_section(parser, name)) for name in RULE_SECTIONS}
 
 
 def _rules(path: Path, parser: ConfigParser) -> Rules:
