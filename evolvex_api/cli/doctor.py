@@ -14,7 +14,7 @@ from evolvex_api.doctor import report
 from evolvex_api.doctor.findings import Finding
 
 
-@click.command()
+@click.command(short_help="Check what the service depends on.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array instead of lines.")
 @click.option("--url", default="", help="The API's URL as clients use it, https too.")
 @click.option("--inside", is_flag=True, hidden=True, help="Only what the service itself meets.")

@@ -14,7 +14,7 @@ from evolvex_api.cli.common import config_option, report_problems
 @click.command()
 @config_option
 def serve(config_path: Path) -> None:
-    """Serve the API until told to end (SIGTERM); SIGHUP reads the configuration again."""
+    """Serve the API until SIGTERM; SIGHUP reads the configuration again."""
     # Only here: the other commands need neither gunicorn nor flask.
     from evolvex_api import server  # noqa: PLC0415
 
@@ -24,7 +24,7 @@ def serve(config_path: Path) -> None:
 @click.command("check-config")
 @config_option
 def check_config(config_path: Path) -> None:
-    """Check the configuration, the users and the groups; exit 78 if anything is wrong."""
+    """Check configuration, users and groups; exit 78 on a fault."""
     configuration.load(config_path)
     book = access_store.load(config_path)
     report_problems(book)

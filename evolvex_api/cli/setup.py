@@ -42,7 +42,7 @@ class Mode:
     contexts: tuple[str, ...] = ("*",)
 
 
-@click.command()
+@click.command(short_help="Set the service up on a PBX host.")
 @click.option("--dry-run", is_flag=True, help="Only show what would be done; exit 2 if anything.")
 @click.option("--remove", is_flag=True, help="Undo what an earlier setup did to other programs.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
