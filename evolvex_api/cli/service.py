@@ -14,7 +14,7 @@ from evolvex_api.cli.common import config_option, report_problems
 @click.command()
 @config_option
 def serve(config_path: Path) -> None:
-    """Serve the API until SIGTERM; SIGHUP reads the configuration again."""
+    """Serve the API; SIGTERM ends it, SIGHUP reloads it."""
     # Only here: the other commands need neither gunicorn nor flask.
     from evolvex_api import server  # noqa: PLC0415
 
