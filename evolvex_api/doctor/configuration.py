@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from evolvex_api import config as configuration
 from evolvex_api.backends import access_store
 from evolvex_api.config import Config
+from evolvex_api.core import advice
 from evolvex_api.doctor.findings import Finding
 
 
@@ -26,6 +27,26 @@ def check_files(config: Config) -> Iterator[Finding]:
             "user add …"
         )
         yield Finding("users and groups", "warn", "no enabled API user", mend)
+
+
+def check_calls(config: Config) -> Iterator[Finding]:
+    """Groups that may dial any number through a trunk, and groups that can't since an upgrade."""
+    book = access_store.load(config.path)
+    for group in advice.unbounded_groups(book):
+        yield Finding(
+            "calls",
+            "warn",
+            f"a key of group {group.name!r} reaches a trunk without `numbers`",
+            f"evolvex-api group set '{group.name}' originate.numbers _7XXXXXXXXXX,_1XX, or as your"
+            " numbers are; look for _. in contexts that it may use",
+        )
+    for group in advice.groups_without_trunks(book):
+        yield Finding(
+            "calls",
+            "ok",
+            f"group {group.name!r} dials TECH/name and Local/ alone; trunks need `channels` since"
+            f" version 1.1: [originate] {advice.ALLOW_TRUNKS}",
+        )
 
 
 def check_bind(config: Config) -> Iterator[Finding]:

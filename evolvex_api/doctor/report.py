@@ -12,6 +12,7 @@ from evolvex_api.doctor.findings import Check, Finding, run
 # What the service itself meets.
 INSIDE: tuple[Check, ...] = (
     configuration.check_files,
+    configuration.check_calls,
     configuration.check_bind,
     backends.check_ami,
     backends.check_call_log,
