@@ -215,14 +215,14 @@ class _History:
         found: int = self._connection.execute(sql, (self._group_uuid,)).fetchone()[0]
         return found
 
-    def nth_last(self, n: int) -> float | None:
-        return self.nth_last_to("", n)
+    def nth_last(self, n: int, since: float) -> float | None:
+        return self.nth_last_to("", n, since)
 
-    def nth_last_to(self, number: str, n: int) -> float | None:
+    def nth_last_to(self, number: str, n: int, since: float) -> float | None:
         found = self._connection.execute(
-            "SELECT at FROM attempts WHERE group_uuid = ? AND number = ?"
+            "SELECT at FROM attempts WHERE group_uuid = ? AND number = ? AND at > ?"
             " ORDER BY at DESC LIMIT 1 OFFSET ?",
-            (self._group_uuid, number, n - 1),
+            (self._group_uuid, number, since, n - 1),
         ).fetchone()
         return found[0] if found else None
 

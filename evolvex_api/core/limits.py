@@ -34,10 +34,10 @@ class History(Protocol):
     def in_flight(self) -> int:
         """How many of its calls have not ended, ringing ones included."""
 
-    def nth_last(self, n: int) -> float | None:
-        """When its n-th last call was let through (1: the last one); None when there is none."""
+    def nth_last(self, n: int, since: float) -> float | None:
+        """When its n-th last call after `since` was let through (1: the last); None without one."""
 
-    def nth_last_to(self, number: str, n: int) -> float | None:
+    def nth_last_to(self, number: str, n: int, since: float) -> float | None:
         """The same of its calls to a number."""
 
 
@@ -78,20 +78,19 @@ def rate_refusal(
 
     Looks at calls a minute, a day, and a day to each number.
     """
-    checks = [
-        (limits.per_minute, MINUTE, "calls_per_minute", "a minute", history.nth_last),
-        (limits.per_day, DAY, "calls_per_day", "a day", history.nth_last),
-    ]
-    for limit, window, key, words, nth_last in checks:
-        if limit is not None:
-            waits = _wait(nth_last(limit), window, now)
-            if waits:
-                return _refusal(f"{limit} calls {words}", key, waits)
-    for number in numbers if limits.per_number_per_day is not None else ():
-        limit = limits.per_number_per_day or 0
-        waits = _wait(history.nth_last_to(number, limit), DAY, now)
-        if waits:
-            return _refusal(f"{limit} calls a day to {number}", "calls_per_number_per_day", waits)
+    for limit, window, key, words in (
+        (limits.per_minute, MINUTE, "calls_per_minute", "a minute"),
+        (limits.per_day, DAY, "calls_per_day", "a day"),
+    ):
+        earlier = history.nth_last(limit, now - window) if limit is not None else None
+        if earlier is not None:
+            return _refusal(f"{limit} calls {words}", key, math.ceil(earlier + window - now))
+    limit = limits.per_number_per_day
+    for number in numbers if limit is not None else ():
+        earlier = history.nth_last_to(number, limit or 0, now - DAY)
+        if earlier is not None:
+            wait = math.ceil(earlier + DAY - now)
+            return _refusal(f"{limit} calls a day to {number}", "calls_per_number_per_day", wait)
     return None
 
 
@@ -100,11 +99,6 @@ def flight_refusal(limits: Limits, history: History) -> ApiError | None:
     if history.in_flight() < limits.in_flight:
         return None
     return _refusal(f"{limits.in_flight} calls at once", "max_calls", _RETRY_IN_FLIGHT)
-
-
-def _wait(earlier: float | None, window: float, now: float) -> int:
-    """Whole seconds until the earlier call has left the window; 0 when it has."""
-    return 0 if earlier is None else max(0, math.ceil(earlier + window - now))
 
 
 def _refusal(what: str, key: str, retry_after: int) -> ApiError:

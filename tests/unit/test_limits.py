@@ -32,11 +32,11 @@ class Calls:
     def in_flight(self) -> int:
         return len(self._calls)
 
-    def nth_last(self, n: int) -> float | None:
-        return self._nth([at for at, _ in self._calls], n)
+    def nth_last(self, n: int, since: float) -> float | None:
+        return self._nth([at for at, _ in self._calls if at > since], n)
 
-    def nth_last_to(self, number: str, n: int) -> float | None:
-        return self._nth([at for at, numbers in self._calls if number in numbers], n)
+    def nth_last_to(self, number: str, n: int, since: float) -> float | None:
+        return self._nth([at for at, to in self._calls if number in to and at > since], n)
 
     @staticmethod
     def _nth(moments: list[float], n: int) -> float | None:
