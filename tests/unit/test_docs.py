@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from evolvex_api import __version__
 from evolvex_api.api.openapi import document
+from evolvex_api.backends import access_store
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -54,3 +56,21 @@ def test_what_is_generated_from_the_options_is_current() -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("name", ["security.md", "security.ru.md"])
+def test_group_files_of_the_security_page_are_good(name: str, tmp_path: Path) -> None:
+    blocks = re.findall(r"```ini\n(.*?)```", (ROOT / "docs" / name).read_text("utf-8"), re.DOTALL)
+    assert len(blocks) == 4
+    for block in blocks:
+        own = "" if "uuid" in block else "uuid = u\nname = sales\n"
+        path = tmp_path / "sales.conf"
+        path.write_text(block.replace("[group]\n", f"[group]\n{own}"), encoding="utf-8")
+        group = access_store.read_group(path)
+        assert "check" in group.rights
+        assert ("originate" in group.rights) is (group.rules.calls.numbers is not None)
+
+
+def test_both_security_pages_have_the_same_group_files() -> None:
+    pages = [(ROOT / "docs" / f"security{ru}.md").read_text("utf-8") for ru in ("", ".ru")]
+    assert len({tuple(re.findall(r"```ini\n(.*?)```", page, re.DOTALL)) for page in pages}) == 1
