@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from bench.measure import Client, family
-from bench.web import Nginx, SocketService
 from tests.lab import packages
 from tests.lab.asterisk import Asterisk
 from tests.lab.mariadb import MariaDB
 from tests.lab.server import Server, wait_until
 from tests.lab.service import PREFIX, Service
+from tests.lab.web import Nginx, SocketService
 
 _ServerT = TypeVar("_ServerT", bound=Server)
 

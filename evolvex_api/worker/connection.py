@@ -15,9 +15,10 @@ REQUEST_SECONDS = 20.0
 FILE_BYTES_PER_SECOND = 20_000
 # Over nginx's own keepalive_timeout of 60 s, so that nginx is the one that closes.
 KEEPALIVE_SECONDS = 75.0
-# What is sent on after an early answer is read and thrown away within these bounds.
-DRAIN_SECONDS = 60.0
+# What is sent on after an early answer is read and thrown away: so many bytes, and so many seconds
+# beyond those that a file of that size may take. A slow client would hold a thread of Apache.
 DRAIN_BYTES = 256 * 1024 * 1024
+DRAIN_SECONDS = 3.0
 # Seconds that one piece of an answer may take; a client that reads nothing is left then.
 _SEND_SECONDS = 300.0
 
@@ -54,7 +55,7 @@ class Connection:
         self.charged = 0
         self.head: Head | None = None
         self.body = Body(0)
-        self.drained = 0
+        self._drained = 0
         self._invited = False
         self._received = bytearray()
 
@@ -133,12 +134,18 @@ class Connection:
         self.state, self.since, self.deadline = State.IDLE, now, now + KEEPALIVE_SECONDS
         return bool(self._received) and self.feed(b"", now)
 
-    def drain(self, now: float, seconds: float = DRAIN_SECONDS) -> None:
+    def drain(self, now: float) -> None:
         """Say that nothing more will be sent; what arrives is thrown away from now on."""
         self.body.close()
         self._received = bytearray()
-        self.state, self.since, self.deadline = State.DRAINING, now, now + seconds
+        self.state, self.since, self.deadline = State.DRAINING, now, now + DRAIN_SECONDS
         self.sock.shutdown(socket.SHUT_WR)
+
+    def throw_away(self, size: int) -> bool:
+        """Note bytes that were thrown away; False when they are more than is worth it."""
+        self._drained += size
+        self.deadline = self.since + DRAIN_SECONDS + self._drained / FILE_BYTES_PER_SECOND
+        return self._drained <= DRAIN_BYTES
 
     def close(self) -> None:
         """Close the connection and give back what it holds."""

@@ -28,7 +28,7 @@ from evolvex_api.core.refusals import ApiError
 from evolvex_api.worker import refusals
 from evolvex_api.worker.awaiting import AwaitBody
 from evolvex_api.worker.body import SMALL
-from evolvex_api.worker.connection import DRAIN_BYTES, Connection, State
+from evolvex_api.worker.connection import Connection, State
 
 log = logging.getLogger(__name__)
 
@@ -155,8 +155,7 @@ class Loop:
                 return
             taken += len(data)
             if connection.state is State.DRAINING:
-                connection.drained += len(data)
-                if connection.drained > DRAIN_BYTES:
+                if not connection.throw_away(len(data)):
                     self._close(connection)
                     return
             elif self._take(connection, data):

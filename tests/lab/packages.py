@@ -10,7 +10,7 @@ PBX = ("mmdebstrap", "mariadb-server-core", "mariadb-client-core")
 AUDIO = ("sox", "libsox-fmt-mp3", "lame", "ffmpeg")
 PHONE = ("sip-tester", "sox")
 PHP = ("php-cli", "php-curl", "php-mysql")
-WEB = ("nginx-light",)
+WEB = ("nginx-light", "apache2-bin")
 BROWSER = ("chromium", "chromium-driver")
 
 _POLICY = Path("/usr/sbin/policy-rc.d")
