@@ -26,11 +26,19 @@ EXPECTED = {
         "in trunk9>1008 started ringing:1008 answered:1008 transferred:1009<1008 "
         "ringing:1009 answered:1009 ended:ANSWERED:hangup:1009",
     ],
+    "bridged": [
+        "internal 1071>1072 started ringing:1072 answered:1072 ended:ANSWERED:hangup:1074",
+        "internal 1073>1074 started ringing:1074 answered:1074 ended:ANSWERED:merged:1074",
+    ],
     "busy": [
         "in trunk2>1002 started ended:BUSY:hangup:-",
     ],
     "callee_hangs_up": [
         "internal 1051>1052 started ringing:1052 answered:1052 ended:ANSWERED:hangup:1052",
+    ],
+    "caller_transfers": [
+        "internal 1019>1020 started ringing:1020 answered:1020 transferred:1061<1019 "
+        "ringing:1061 answered:1061 ended:ANSWERED:hangup:1061",
     ],
     "cancelled": [
         "in trunk4>1004 started ringing:1004 ring_ended:1004 ended:CANCEL:hangup:-",
@@ -53,6 +61,13 @@ EXPECTED = {
     "group": [
         "in trunk5>group-1005-1006-1007 started ringing:1005 ringing:1006 ringing:1007 "
         "ring_ended:1005 ring_ended:1007 answered:1006 ended:ANSWERED:hangup:1006",
+    ],
+    "group_behind_local": [
+        "in trunk15>locals-1066-1067 started ringing:1066 ringing:1067 answered:1067 "
+        "ring_ended:1066 ended:ANSWERED:hangup:1067",
+    ],
+    "group_busy": [
+        "in trunk16>group-1068-1069-1070 started ended:BUSY:hangup:-",
     ],
     "hold": [
         "internal 1015>1016 started ringing:1016 answered:1016 held:1016 resumed:1016 "
@@ -103,6 +118,10 @@ EXPECTED = {
         "in trunk7>queue-agents started queued:trunk7 ringing:1023 ring_ended:1023 "
         "ringing:1024 answered:1024 ended:ANSWERED:hangup:1024",
     ],
+    "queue_gives_up": [
+        "in trunk17>hasty started queued:trunk17 ringing:1075 ring_ended:1075 "
+        "ringing:1075 ring_ended:1075 ended:NO ANSWER:hangup:-",
+    ],
     "queue_local": [
         "in trunk6>queue-local started queued:trunk6 ringing:1021 ring_ended:1021 "
         "ringing:1022 answered:1022 ended:ANSWERED:hangup:1022",
@@ -113,6 +132,15 @@ EXPECTED = {
     "redirected": [
         "internal 1043>1044 started ringing:1044 answered:1044 ringing:1045 answered:1045 "
         "ended:ANSWERED:hangup:1045",
+    ],
+    "transfer_to_busy": [
+        "in trunk14>1064 started ringing:1064 answered:1064 transferred:1065<1064 "
+        "ended:ANSWERED:hangup:1064",
+    ],
+    "transfer_while_ringing": [
+        "in trunk13>1062 started ringing:1062 answered:1062 held:1062 resumed:1062 "
+        "transferred:1063<1062 answered:1063 ended:ANSWERED:hangup:1063",
+        "internal 1062>1063 started ringing:1063 ended:ANSWERED:merged:-",
     ],
     "unreachable": [
         "internal 1054>1055 started ended:FAILED:hangup:-",

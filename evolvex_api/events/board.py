@@ -124,6 +124,7 @@ class Board:
             return
         channel.has_answered = True
         self.talk_with(call, channel)
+        call.unannounced_since = None
         self.emit(call, "call.answered", channel.leg)
 
     def talk_with(self, call: Call, channel: Channel | None) -> None:
@@ -151,6 +152,14 @@ class Board:
             age = self.now - (call.empty_since or 0.0)
             if not call.channels and not 0 <= age < patience:
                 self._end(call, "hangup")
+
+    def announce_overdue(self, patience: float) -> None:
+        """Announce who talks now where no transfer has done so, as after AMI's Bridge."""
+        for call in self.calls.values():
+            since = call.unannounced_since
+            if since is not None and not 0 <= self.now - since < patience:
+                call.unannounced_since = None
+                self.emit(call, "call.answered", call.answered_by)
 
     def enter_bridge(self, channel: Channel, bridge_id: str, kind: str) -> Bridge:
         """Put a channel into a bridge; it is in one at a time."""

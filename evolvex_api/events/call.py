@@ -89,6 +89,7 @@ class Call:
     caller_left: bool = False
     awaits_response: bool = False  # originated, and OriginateResponse has not come
     empty_since: float | None = None
+    unannounced_since: float | None = None  # another talks now, and no event has said so
     has_progressed: bool = False  # a phone rang, or the dialplan took the call
 
     @property

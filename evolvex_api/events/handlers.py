@@ -145,6 +145,7 @@ def _converse(board: Board, members: list[Channel]) -> None:
     partner = next((phone for phone in others if phone.has_answered), others[-1])
     if partner.has_answered:
         board.talk_with(call, partner)
+        call.unannounced_since = board.now  # an attended transfer is announced right afterwards
     else:
         board.answer(partner)
 
@@ -209,12 +210,6 @@ def _queue_leave(board: Board, fields: Fields) -> None:
         call.state = "ringing"
 
 
-def _queue_abandon(board: Board, fields: Fields) -> None:
-    channel = board.see(fields)
-    if channel:
-        outcome.note_caller_left(board.call_of(channel))
-
-
 def _blind_transfer(board: Board, fields: Fields) -> None:
     """Somebody sends the other side on to an extension, where nobody has been rung yet."""
     transferer = board.see(fields, "Transferer")
@@ -225,26 +220,32 @@ def _blind_transfer(board: Board, fields: Fields) -> None:
 
 
 def _attended_transfer(board: Board, fields: Fields) -> None:
-    """Somebody connects two whom he has talked with; by then they are in one bridge already.
-
-    A feature's transfer shows the new side as a Local channel, or not at all.
-    """
+    """Somebody connects two whom he has talked with; by then they are in one bridge already."""
     transferer = board.see(fields, "OrigTransferer")
-    others = [
-        board.see(fields, prefix)
+    second = board.see(fields, "SecondTransferer")
+    others = {
+        prefix: board.see(fields, prefix)
         for prefix in ("Transferee", "TransferTarget")
         if f"{prefix}Uniqueid" in fields
-    ]
-    there = [channel for channel in others if channel]
+    }
     if not transferer or fields["Result"] != "Success":
         return
-    call = board.call_of(there[0] if there else transferer)
-    board.emit(call, "call.transferred", _taker(call, there), From=transferer.number)
+    call = board.call_of(others.get("Transferee") or transferer)
+    call.unannounced_since = None
+    taker = _taker(board, call, others.get("TransferTarget"), second)
+    board.emit(call, "call.transferred", taker, From=transferer.number)
 
 
-def _taker(call: Call, there: list[Channel]) -> Leg | None:
-    target = there[-1] if len(there) > 1 else None
-    return call.answered_by if target is None or target.is_local else target.leg
+def _taker(board: Board, call: Call, target: Channel | None, second: Channel | None) -> Leg | None:
+    """Return who gets the call.
+
+    A feature's transfer names a Local channel or nobody as the target: it is who answered last. A
+    transfer before the answer names nobody either: it is who rings at the transferer's other call.
+    """
+    if target and not target.is_local:
+        return target.leg
+    ringing = board.call_of(second).ringing if second else {}
+    return next(iter(ringing.values()), call.answered_by)
 
 
 def _local_bridge(board: Board, fields: Fields) -> None:
@@ -290,7 +291,6 @@ HANDLERS: dict[str, Handler] = {
     "Unhold": _unhold,
     "QueueCallerJoin": _queue_join,
     "QueueCallerLeave": _queue_leave,
-    "QueueCallerAbandon": _queue_abandon,
     "BlindTransfer": _blind_transfer,
     "AttendedTransfer": _attended_transfer,
     "LocalBridge": _local_bridge,

@@ -12,16 +12,17 @@ _OUTCOMES: dict[str, Disposition] = {
     "CONGESTION": "FAILED",
     "CHANUNAVAIL": "FAILED",
     "INVALIDARGS": "FAILED",
+    "CANCEL": "CANCEL",
 }
-_CANCELLED = "CANCEL"
 
 
 def note_dial_status(call: Call, status: str, by_local: bool) -> None:
     """Note how the attempt to reach one leg ended, by its first DialEnd.
 
-    A Dial behind a Local channel is cancelled also when a queue passes on to its next member.
+    Of itself CANCEL does not say that the caller left: a queue cancels when it passes on to the
+    next member, or lets the caller go, and so does what it has dialled behind a Local channel.
     """
-    if not (by_local and status == _CANCELLED):
+    if status != "CANCEL" or not (by_local or call.waiting):
         call.outcomes.add(status)
 
 
@@ -29,6 +30,7 @@ def note_caller_left(call: Call) -> None:
     """Note that the caller hangs up now: does he while it rings, or in a queue or a menu?
 
     Who hangs up while the dialplan explains that everybody is busy has not cancelled the call.
+    (QueueCallerAbandon says nothing of the kind: it comes also when a queue lets the caller go.)
     """
     if call.answer is None and (call.dialling or call.waiting or not call.outcomes):
         call.caller_left = True
@@ -42,7 +44,7 @@ def disposition(call: Call) -> Disposition:
     """
     if call.answer is not None or call.merged_into is not None:
         return "ANSWERED"
-    if call.caller_left or _CANCELLED in call.outcomes:
+    if call.caller_left:
         return "CANCEL"
     for status, outcome in _OUTCOMES.items():
         if status in call.outcomes:

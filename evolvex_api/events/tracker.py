@@ -31,7 +31,8 @@ from evolvex_api.events.handlers import HANDLERS
 from evolvex_api.events.rebuild import rebuild
 from evolvex_api.events.trust import Fields, Trust
 
-_RESPONSE_PATIENCE = 1.0  # seconds
+# Seconds to wait for an event that may follow, and mostly does at once.
+_PATIENCE = 1.0
 
 
 class Tracker:
@@ -102,10 +103,12 @@ class Tracker:
         """Return what changed by the passing of time; to be called about once a second.
 
         An originate that nobody answered is over when OriginateResponse says what it was for, or a
-        second later: a synchronous one has no such event.
+        second later: a synchronous one has no such event. Who talks after two calls were joined is
+        announced by call.transferred, or a second later by call.answered.
         """
         self._board.now = now
-        self._board.end_overdue(_RESPONSE_PATIENCE)
+        self._board.end_overdue(_PATIENCE)
+        self._board.announce_overdue(_PATIENCE)
         self._board.forget()
         return self._changes()
 

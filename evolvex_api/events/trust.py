@@ -57,7 +57,6 @@ _LAYOUTS = {
     ),
     "QueueCallerJoin": "@ Queue Position Count",
     "QueueCallerLeave": "@ Queue Position Count",
-    "QueueCallerAbandon": "@ Queue Position OriginalPosition HoldTime",
     "Status": (
         "@ Type DNID EffectiveConnectedLineNum EffectiveConnectedLineName TimeToHangup BridgeID"
         " Application Data Nativeformats Readformat Readtrans Writeformat Writetrans Callgroup"

@@ -12,9 +12,10 @@ from evolvex_api.events.call import Change
 from tests.lab import packages, scenarios
 from tests.lab.asterisk import Asterisk
 from tests.lab.livetracker import LiveTracker, cel_ends
-from tests.lab.scenarios import SCENARIOS, Stage
+from tests.lab.scenarios import SCENARIOS
 from tests.lab.server import wait_until
 from tests.lab.softphone import Softphone
+from tests.lab.stage import Stage
 from tests.livecalls import DIRECTIONS, EXPECTED, summaries
 
 # More at once make phones miss their time on a small machine.

@@ -13,7 +13,7 @@ sip_listener.py  an address that declines every call and remembers the numbers
 phone.py      a SIP phone (sipp) that answers at PJSIP/phone1 and sends a tone
 softphone.py  SIP phones in the test's own process: ring, refuse, dial, hold, transfer
 sip.py        the messages that they send and read
-scenarios.py  calls of all kinds, each played by softphones of its own
+scenarios.py  calls of all kinds, each played by softphones of its own on a stage (stage.py)
 amievents.py  the events of AMI as the events service receives them; eventfile.py keeps them
 livetracker.py  the tracker on those events, and CEL, its oracle
 record_events.py  `make record-events`: what tests/unit/events holds

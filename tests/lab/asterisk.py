@@ -15,8 +15,8 @@ _SUITES = {22: "sid", 16: "bullseye"}
 _SOUNDS_OF_ROOTFS = "/usr/share/asterisk/sounds/en_US_f_Allison"
 _RTP_PORTS = 400
 # Endpoints of PJSIP, each at a port of its own: phones, and trunks by which strangers call.
-_DESKS = tuple(str(1001 + n) for n in range(60))
-_TRUNKS = tuple(f"trunk{n}" for n in range(1, 13))
+_DESKS = tuple(str(1001 + n) for n in range(80))
+_TRUNKS = tuple(f"trunk{n}" for n in range(1, 19))
 PHONES = ("phone1", "phone2", *_DESKS, *_TRUNKS)
 # The rootfs is read-only; the lab's folder lies in it at the very path that it has outside.
 _ENTER = """

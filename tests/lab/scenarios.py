@@ -5,118 +5,14 @@ A scenario returns when its calls are over. Its docstring says what happens in i
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 from tests.lab.asterisk import Asterisk
-from tests.lab.manager import Message
 from tests.lab.server import wait_until
-from tests.lab.softphone import SipCall, Softphone
+from tests.lab.stage import Stage, stage
 
-Scenario = Callable[["Stage"], None]
+Scenario = Callable[[Stage], None]
 SCENARIOS: dict[str, Scenario] = {}
-
-_FIRST_OWN_ID = 1 << 32
-
-
-class Stage:
-    """What a scenario plays on: the PBX and phones that leave when it is over."""
-
-    def __init__(self, pbx: Asterisk) -> None:
-        self.pbx = pbx
-        self.phones: dict[str, Softphone] = {}
-        self.uniqueids: set[str] = set()
-        self.responses = 0  # how many OriginateResponse events there will be
-        self._leaving = contextlib.ExitStack()
-        self._watch = self._leaving.enter_context(pbx.manager())
-        self._watch.action("Events", EventMask="off")
-
-    def phone(self, endpoint: str, **behaviour: Any) -> Softphone:
-        """Return a phone at that endpoint; `behaviour` as for Softphone."""
-        phone = self._leaving.enter_context(Softphone(self.pbx, endpoint, **behaviour))
-        self.phones[endpoint] = phone
-        return phone
-
-    def call(self, caller: str, number: str, callee: str, **behaviour: Any) -> SipCall:
-        """Return the call of the phone `caller` to `number`; `callee` has answered it."""
-        self.phone(callee, **{"answer": 0.2, **behaviour})
-        call = self.phone(caller).dial(number).wait("answered")
-        self.wait_bridged(caller, callee)
-        return call
-
-    def answered_at(self, endpoint: str) -> SipCall:
-        """Return the first call of a phone, once it is answered."""
-        return self.phones[endpoint].wait_call("answered")
-
-    def originate(self, channel: str, context: str, exten: str, **headers: str) -> str:
-        """Originate by AMI with an id of the service's kind; returns it when AMI has answered."""
-        uniqueid = f"{int(time.time())}.{_FIRST_OWN_ID + time.monotonic_ns() % (1 << 40)}"
-        self.uniqueids.add(uniqueid)
-        self.responses += "Async" in headers
-        place = {"Channel": channel, "Context": context, "Exten": exten, "Priority": "1"}
-        with self.pbx.manager(timeout=40) as manager:
-            manager.action("Originate", **place, ChannelId=uniqueid, **headers)
-        return uniqueid
-
-    def channel_of(self, endpoint: str) -> str:
-        """Return the name of the live channel of an endpoint."""
-        names = (event["Channel"] for event in self._channels())
-        return next(name for name in names if name.startswith(f"PJSIP/{endpoint}-"))
-
-    def has_local(self, number: str) -> bool:
-        """Return whether a Local channel to that number lives."""
-        return any(event["Channel"].startswith(f"Local/{number}@") for event in self._channels())
-
-    def wait_bridged(self, *endpoints: str) -> None:
-        """Return when these phones are in bridges."""
-
-        def are_bridged() -> bool:
-            bridged = [event["Channel"] for event in self._channels() if event["BridgeId"]]
-            return all(any(f"PJSIP/{one}-" in name for name in bridged) for one in endpoints)
-
-        wait_until(are_bridged, 10, f"{endpoints} in bridges")
-
-    def manager_action(self, name: str, **headers: str) -> None:
-        """Do an AMI action that must succeed."""
-        with self.pbx.manager() as manager:
-            answer = manager.action(name, **headers)
-        assert answer["Response"] == "Success", answer
-
-    def wait_gone(self, *endpoints: str) -> None:
-        """Return when no channel of these phones (all: and of the originates) is left."""
-        gone = tuple(f"PJSIP/{endpoint}-" for endpoint in endpoints or self.phones)
-        ids = frozenset() if endpoints else self.uniqueids
-
-        def is_over() -> bool:
-            return not any(
-                event["Channel"].startswith(gone) or event["Uniqueid"] in ids
-                for event in self._channels()
-            )
-
-        wait_until(is_over, 20, f"calls of {gone} over")
-
-    def close(self) -> None:
-        """Take the phones away."""
-        self._leaving.close()
-
-    def _channels(self) -> list[Message]:
-        """The live channels as AMI lists them."""
-        self._watch.events.clear()
-        self._watch.action("CoreShowChannels")
-        self._watch.wait_event("CoreShowChannelsComplete")
-        return list(self._watch.events)
-
-
-@contextlib.contextmanager
-def stage(pbx: Asterisk) -> Iterator[Stage]:
-    """Give a scenario its stage and clear it away."""
-    made = Stage(pbx)
-    try:
-        yield made
-    finally:
-        made.close()
 
 
 def play(pbx: Asterisk, name: str) -> Stage:
@@ -190,8 +86,7 @@ def group(on: Stage) -> None:
     """Three desks ring, the second answers."""
     desks = [on.phone(name) for name in ("1005", "1006", "1007")]
     caller = on.phone("trunk5").dial("group-1005-1006-1007")
-    for desk in desks:
-        desk.wait_call("ringing")
+    on.wait_ringing("1005", "1006", "1007")
     desks[1].calls[0].answer()
     caller.wait("answered").hang_up()
 
@@ -215,10 +110,10 @@ def queue_agents(on: Stage) -> None:
 @scenario
 def queue_abandoned(on: Stage) -> None:
     """The caller hangs up while two members of a queue ring."""
-    agents = [on.phone(name) for name in ("1025", "1026")]
+    on.phone("1025")
+    on.phone("1026")
     caller = on.phone("trunk8").dial("queue-deaf").wait("answered")
-    for agent in agents:
-        agent.wait_call("ringing")
+    on.wait_ringing("1025", "1026")
     caller.hang_up()
 
 
@@ -377,3 +272,77 @@ def redirected(on: Stage) -> None:
 def menu(on: Stage) -> None:
     """The caller hangs up in a menu: nobody was rung."""
     on.phone("1050").dial("menu").wait("answered").hang_up()
+
+
+@scenario
+def caller_transfers(on: Stage) -> None:
+    """The calling desk sends the called one on to a third, and is gone."""
+    on.phone("1061", answer=0.2)
+    on.call("1019", "1020", "1020")
+    on.phones["1019"].calls[0].transfer("1061")
+    on.answered_at("1061")
+    on.wait_bridged("1061", "1020")
+    on.answered_at("1020").hang_up()
+
+
+@scenario
+def transfer_while_ringing(on: Stage) -> None:
+    """A desk connects a stranger with a desk that still rings."""
+    target = on.phone("1063")
+    caller = on.call("trunk13", "1062", "1062")
+    first = on.answered_at("1062")
+    first.hold()
+    second = on.phones["1062"].dial("1063").wait("ringing")
+    first.transfer_to(second)
+    on.wait_gone("1062")
+    target.wait_call("ringing").answer()
+    on.wait_bridged("1063", "trunk13")
+    caller.hang_up()
+
+
+@scenario
+def transfer_to_busy(on: Stage) -> None:
+    """A desk sends a stranger on to a busy desk."""
+    on.phone("1065", refuse="486 Busy Here")
+    caller = on.call("trunk14", "1064", "1064")
+    on.answered_at("1064").transfer("1065")
+    caller.wait("ended")
+
+
+@scenario
+def group_behind_local(on: Stage) -> None:
+    """Two desks ring behind Local/…/n, as FreePBX rings a group; the second answers."""
+    desks = [on.phone(name) for name in ("1066", "1067")]
+    caller = on.phone("trunk15").dial("locals-1066-1067")
+    on.wait_ringing("1066", "1067")
+    desks[1].calls[0].answer()
+    caller.wait("answered")
+    on.wait_bridged("1067", "trunk15")
+    caller.hang_up()
+
+
+@scenario
+def group_busy(on: Stage) -> None:
+    """All three desks are busy."""
+    for name in ("1068", "1069", "1070"):
+        on.phone(name, refuse="486 Busy Here")
+    on.phone("trunk16").dial("group-1068-1069-1070").wait("ended")
+
+
+@scenario
+def bridged(on: Stage) -> None:
+    """AMI's Bridge takes one side each of two calls and lets them talk."""
+    one = on.call("1071", "1072", "1072")
+    two = on.call("1073", "1074", "1074")
+    channels = {f"Channel{n}": on.channel_of(name) for n, name in ((1, "1071"), (2, "1074"))}
+    on.manager_action("Bridge", **channels)
+    on.wait_gone("1072", "1073")
+    assert two.wait("ended")
+    one.hang_up()
+
+
+@scenario
+def queue_gives_up(on: Stage) -> None:
+    """A queue lets a stranger go after four seconds in which nobody answered."""
+    on.phone("1075")
+    on.phone("trunk17").dial("hasty").wait("answered").wait("ended")

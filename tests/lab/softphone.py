@@ -113,6 +113,7 @@ class SipCall:
         """Act on a response to a request of this side."""
         if response.method != "INVITE" or response.status < 180:
             return
+        self.remote = response["To"]  # with its tag, by which a transfer names this dialog
         if response.status >= 200:
             self._acknowledge(response)
             self._confirmed += 1
@@ -124,7 +125,6 @@ class SipCall:
             self._phone.send_audio(self, response.body)
 
     def _acknowledge(self, response: sip.Message) -> None:
-        self.remote = response["To"]
         via = [("Via", response["Via"].partition(";received")[0])]
         if response.status < 300:
             self.target = sip.uri(response["Contact"])

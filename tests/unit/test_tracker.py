@@ -301,6 +301,27 @@ def test_linkedid_that_is_changed_by_no_event_of_its_own(tracker: Tracker) -> No
     assert tracker.live()[0].uniqueids == [_CALLER, other]
 
 
+def test_join_without_a_transfer_is_announced_after_a_second(tracker: Tracker) -> None:
+    """AMI's Bridge takes the answering side of another call: no event says who talks now."""
+    feed(tracker, *answered_call())
+    other, third = f"{_NOON:.0f}.8", f"{_NOON:.0f}.9"
+    dialling = channel(other, other, "PJSIP/108-00000008", state="4")
+    answering = channel(third, other, "PJSIP/109-00000009")
+    dest = channel(third, other, "PJSIP/109-00000009", prefix="Dest")
+    feed(
+        tracker,
+        event("Newchannel", dialling),
+        event("DialEnd", dialling, dest, DialStatus="ANSWER"),
+    )
+    left = [bridge_leave("b1", callee("6")), hangup(_CALLEE, _CALLER)]
+    assert feed(tracker, *left, bridge_enter("b1", answering)) == []
+    assert tracker.tick(_NOON + 0.5) == []
+    (answered,) = tracker.tick(_NOON + 1.5)
+    assert answered.type == "call.answered"
+    assert answered.call["AnsweredBy"]["Number"] == "109"
+    assert tracker.tick(_NOON + 3) == []
+
+
 def test_conference_merges_nothing(tracker: Tracker) -> None:
     first, second = caller("6"), channel(_CALLEE, _CALLEE, _PHONE)
     changes = feed(tracker, bridge_enter("c", first, "base"), bridge_enter("c", second, "base"))
