@@ -60,7 +60,7 @@ EXPECTED = {
     ],
     "group": [
         "in trunk5>group-1005-1006-1007 started ringing:1005 ringing:1006 ringing:1007 "
-        "ring_ended:1005 ring_ended:1007 answered:1006 ended:ANSWERED:hangup:1006",
+        "answered:1006 ring_ended:1005 ring_ended:1007 ended:ANSWERED:hangup:1006",
     ],
     "group_behind_local": [
         "in trunk15>locals-1066-1067 started ringing:1066 ringing:1067 answered:1067 "
@@ -119,8 +119,8 @@ EXPECTED = {
         "ringing:1024 answered:1024 ended:ANSWERED:hangup:1024",
     ],
     "queue_gives_up": [
-        "in trunk17>hasty started queued:trunk17 ringing:1075 ring_ended:1075 "
-        "ringing:1075 ring_ended:1075 ended:NO ANSWER:hangup:-",
+        "in trunk17>hasty started queued:trunk17 ringing:1075 ring_ended:1075 ended:NO "
+        "ANSWER:hangup:-",
     ],
     "queue_local": [
         "in trunk6>queue-local started queued:trunk6 ringing:1021 ring_ended:1021 "
@@ -153,7 +153,8 @@ def summaries(changes: Sequence[Change]) -> list[str]:
 
     "in 101>102 started ringing:102 answered:102 ended:ANSWERED:hangup:102": direction, caller,
     whom the call was for, then the changes; an end has disposition, reason and who answered last.
-    Legs that begin or stop ringing one after the other are sorted: their order is chance.
+    Legs that begin to ring one after the other are sorted, and so are those that stop and who
+    answers: their order is chance.
     """
     calls: dict[str, list[Change]] = {}
     for change in changes:
@@ -161,9 +162,12 @@ def summaries(changes: Sequence[Change]) -> list[str]:
     return sorted(_summary(of_call) for of_call in calls.values())
 
 
+_AT_ONCE = {"call.answered": "call.ring_ended"}
+
+
 def _summary(changes: Sequence[Change]) -> str:
     last = changes[-1].call
-    groups = itertools.groupby(changes, key=lambda change: change.type)
+    groups = itertools.groupby(changes, key=lambda change: _AT_ONCE.get(change.type, change.type))
     words = [word for _, group in groups for word in sorted(_word(change) for change in group)]
     head = f"{last['Direction']} {last['CallerIDNum']}>{last['Exten']}"
     return " ".join([head, *words])

@@ -16,8 +16,9 @@ _NO_EXTENS = ("", "s")
 class Channel:
     """A channel, known by its Uniqueid: names and Linkedids change.
 
-    `is_placed` says that it came by its context by its own call, not by a Dial; `place` is where
-    it stood at first; `left` are the Linkedids that it has had before.
+    `is_placed` says that it came by its context by its own call, not by a Dial, `is_dialled` that
+    its number is the dialled one; `place` is where it stood at first; `left` are the Linkedids that
+    it has had before.
     """
 
     uniqueid: str
@@ -27,6 +28,7 @@ class Channel:
     place: tuple[str, str]
     is_placed: bool = False
     is_originated: bool = False
+    is_dialled: bool = False
     has_rung: bool = False
     has_answered: bool = False
     bridge: str | None = None

@@ -23,12 +23,20 @@ def _channel(board: Board, fields: Fields) -> None:
 
 
 def _new_caller_id(board: Board, fields: Fields) -> None:
-    """A caller's name may be looked up after the call began; a number set later is a trunk's."""
+    """A caller's name may be looked up after the call began; a number set later is a trunk's.
+
+    A leg through a trunk gets the dialled number as its own, often before DialBegin.
+    """
     channel = board.see(fields)
-    if channel and channel.is_root:
-        call = board.call_of(channel)
-        if known(fields["CallerIDNum"]) == call.caller_number and not call.caller_name:
-            call.caller_name = known(fields["CallerIDName"])
+    if channel is None:
+        return
+    call = board.call_of(channel)
+    if not channel.is_root and not channel.is_dialled:
+        channel.number = leg_number(channel.name, known(fields["CallerIDNum"]))
+    if not channel.is_root or call.caller_name:
+        return
+    if known(fields["CallerIDNum"]) == call.caller_number:
+        call.caller_name = known(fields["CallerIDName"])
 
 
 def _new_state(board: Board, fields: Fields) -> None:
@@ -71,11 +79,14 @@ def _dial_begin(board: Board, fields: Fields) -> None:
     channel = board.see(fields, "Dest")
     if channel is None:
         return
+    call, channel.is_dialled = board.call_of(channel), True
     if "Uniqueid" not in fields and channel.is_root:
-        board.call_of(channel).awaits_response = True
+        call.awaits_response = True
     channel.number = leg_number(channel.name, channel.number, fields["DialString"])
+    if channel.uniqueid in call.ringing:
+        call.ringing[channel.uniqueid] = channel.leg
     if not channel.has_answered:
-        board.call_of(channel).dialling.add(channel.uniqueid)
+        call.dialling.add(channel.uniqueid)
     if fields["DestChannelState"] == RINGING:
         board.ring(channel)
 

@@ -30,7 +30,6 @@ def rebuild(board: Board, status: Mapping[str, Fields], doubtful: frozenset[str]
     for uid, channel in found.items():
         _bring_up_to_date(board, channel, status[uid])
     _rebuild_bridges(board, found, status)
-    board.end_overdue(0.0)
     board.is_rebuilding = False
 
 

@@ -38,6 +38,7 @@ def played(request: pytest.FixtureRequest) -> Iterator[Played]:
     with Asterisk(request.param) as pbx, LiveTracker(pbx, DIRECTIONS) as live:
         with ThreadPoolExecutor(_AT_ONCE) as pool:
             stages = {name: pool.submit(scenarios.play, pbx, name) for name in SCENARIOS}
+        pbx.hang_up_all()
         wait_until(lambda: not live.tracker.live(), 20, "the calls of all scenarios over")
         yield Played(pbx, live, stages)
 

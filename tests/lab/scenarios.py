@@ -33,15 +33,16 @@ def scenario(function: Scenario) -> Scenario:
 def answered(on: Stage) -> None:
     """A stranger calls a desk, which answers; the stranger hangs up."""
     on.phone("1001", answer=0.2)
-    on.phone("trunk1").dial("1001", caller="+79161234567").wait("answered").hang_up()
+    caller = on.phone("trunk1").dial("1001", caller="+79161234567")
+    on.wait_bridged("1001", "trunk1")
+    caller.wait("answered").hang_up()
 
 
 @scenario
 def callee_hangs_up(on: Stage) -> None:
     """A desk calls a desk, which answers and hangs up."""
-    callee = on.phone("1052", answer=0.2)
-    on.phone("1051").dial("1052").wait("answered")
-    callee.calls[0].hang_up()
+    on.call("1051", "1052", "1052")
+    on.answered_at("1052").hang_up()
 
 
 @scenario
@@ -56,7 +57,8 @@ def declined(on: Stage) -> None:
     """The desk rings and declines (603)."""
     callee = on.phone("1047")
     caller = on.phone("1046").dial("1047")
-    callee.wait_call("ringing").refuse("603 Decline")
+    on.wait_ringing("1047")
+    callee.calls[0].refuse("603 Decline")
     caller.wait("ended")
 
 
@@ -88,6 +90,7 @@ def group(on: Stage) -> None:
     caller = on.phone("trunk5").dial("group-1005-1006-1007")
     on.wait_ringing("1005", "1006", "1007")
     desks[1].calls[0].answer()
+    on.wait_bridged("1006", "trunk5")
     caller.wait("answered").hang_up()
 
 
@@ -123,7 +126,7 @@ def blind_transfer(on: Stage) -> None:
     on.phone("1009", answer=0.2)
     caller = on.call("trunk9", "1008", "1008")
     on.answered_at("1008").transfer("1009")
-    on.answered_at("1009")
+    on.wait_bridged("1009", "trunk9")
     caller.hang_up()
 
 
@@ -148,7 +151,7 @@ def feature_transfer(on: Stage) -> None:
     on.phone("1057", answer=0.2)
     caller = on.call("1058", "1056", "1056")
     on.manager_action("Atxfer", Channel=on.channel_of("1056"), Exten="7", Context="internal")
-    on.answered_at("1057")
+    on.wait_bridged("1057")
     on.answered_at("1056").hang_up()
     on.wait_gone("1056")
     caller.hang_up()
@@ -218,6 +221,7 @@ def originate(on: Stage) -> None:
     on.phone("1034", answer=0.2)
     on.phone("1035", answer=0.2)
     on.originate("PJSIP/1034", "internal", "1035", Async="true", CallerID="Click <1034>")
+    on.wait_bridged("1034", "1035")
     on.answered_at("1035").hang_up()
 
 
@@ -227,6 +231,7 @@ def originate_waiting(on: Stage) -> None:
     on.phone("1048", answer=0.2)
     on.phone("1049", answer=0.2)
     on.originate("Local/1048@internal", "internal", "1049")
+    on.wait_bridged("1048", "1049")
     on.answered_at("1049").hang_up()
 
 
@@ -264,7 +269,7 @@ def redirected(on: Stage) -> None:
     caller = on.call("1043", "1044", "1044")
     channel = on.channel_of("1043")
     on.manager_action("Redirect", Channel=channel, Context="internal", Exten="1045", Priority="1")
-    on.answered_at("1045")
+    on.wait_bridged("1045", "1043")
     caller.hang_up()
 
 
@@ -280,7 +285,6 @@ def caller_transfers(on: Stage) -> None:
     on.phone("1061", answer=0.2)
     on.call("1019", "1020", "1020")
     on.phones["1019"].calls[0].transfer("1061")
-    on.answered_at("1061")
     on.wait_bridged("1061", "1020")
     on.answered_at("1020").hang_up()
 
@@ -295,7 +299,7 @@ def transfer_while_ringing(on: Stage) -> None:
     second = on.phones["1062"].dial("1063").wait("ringing")
     first.transfer_to(second)
     on.wait_gone("1062")
-    target.wait_call("ringing").answer()
+    target.calls[0].answer()
     on.wait_bridged("1063", "trunk13")
     caller.hang_up()
 
@@ -343,6 +347,6 @@ def bridged(on: Stage) -> None:
 
 @scenario
 def queue_gives_up(on: Stage) -> None:
-    """A queue lets a stranger go after four seconds in which nobody answered."""
+    """A queue lets a stranger go after two seconds in which nobody answered."""
     on.phone("1075")
     on.phone("trunk17").dial("hasty").wait("answered").wait("ended")

@@ -7,52 +7,27 @@ import re
 import pytest
 
 from evolvex_api.core import uniqueid
-from evolvex_api.events.call import Call, Change, Event
+from evolvex_api.events.call import Change, Event
 from evolvex_api.events.channels import leg_number
-from evolvex_api.events.directions import Directions
 from evolvex_api.events.tracker import Tracker
-from tests.unit.amievent import bridge_enter, bridge_leave, channel, event, hangup, status
-
-_NOON = 1_795_600_000.0
-_CALLER, _CALLEE = f"{_NOON:.0f}.1", f"{_NOON:.0f}.2"
-_PHONE = "PJSIP/102-00000002"
+from tests.unit.amievent import bridge_enter, bridge_leave, channel, event, hangup
+from tests.unit.trackerevents import (
+    CALLEE,
+    CALLER,
+    NOON,
+    PHONE,
+    answered_call,
+    callee,
+    caller,
+    feed,
+    new_tracker,
+    types,
+)
 
 
 @pytest.fixture
 def tracker() -> Tracker:
-    return Tracker(Directions(("from-trunk*", "from-pstn"), re.compile(r"\d{3}")))
-
-
-def feed(tracker: Tracker, *events: Event, at: float = _NOON) -> list[Change]:
-    """Feed events of one moment and return what they changed."""
-    return [change for one in events for change in tracker.feed(one, at)]
-
-
-def types(changes: list[Change]) -> list[str]:
-    return [change.type.removeprefix("call.") for change in changes]
-
-
-def caller(state: str = "4", **more: str) -> Event:
-    """The headers of the calling channel."""
-    return channel(_CALLER, _CALLER, state=state, **more)
-
-
-def callee(state: str = "5", prefix: str = "", **more: str) -> Event:
-    """The headers of the dialled channel."""
-    values = {"name": _PHONE, "number": "102", "context": "internal", "exten": "s", **more}
-    return channel(_CALLEE, _CALLER, state=state, prefix=prefix, **values)
-
-
-def answered_call() -> list[Event]:
-    """The events of a call that 102 has answered."""
-    return [
-        event("Newchannel", caller()),
-        event("Newchannel", callee("0")),
-        event("Newstate", callee("5")),
-        event("DialEnd", caller(), callee("6", "Dest"), DialStatus="ANSWER"),
-        bridge_enter("b1", callee("6")),
-        bridge_enter("b1", caller("6")),
-    ]
+    return new_tracker()
 
 
 def test_call_object_has_the_contract_s_keys_in_order(tracker: Tracker) -> None:
@@ -68,17 +43,17 @@ def test_call_object_has_the_contract_s_keys_in_order(tracker: Tracker) -> None:
 
 def test_durations_are_whole_seconds_and_run_while_the_call_lives(tracker: Tracker) -> None:
     for late, one in enumerate(answered_call()):
-        tracker.feed(one, _NOON + late)
+        tracker.feed(one, NOON + late)
     (call,) = tracker.live()
-    assert (call.as_json(_NOON + 10.9)["Duration"], call.as_json(_NOON + 9)["Duration"]) == (10, 9)
-    assert call.as_json(_NOON + 10.9)["BillableSeconds"] == 7
+    assert (call.as_json(NOON + 10.9)["Duration"], call.as_json(NOON + 9)["Duration"]) == (10, 9)
+    assert call.as_json(NOON + 10.9)["BillableSeconds"] == 7
 
 
 @pytest.mark.parametrize("step", [-86400.0, -1.0, 0.0, 86400.0])
 def test_clock_may_be_stepped(tracker: Tracker, step: float) -> None:
     feed(tracker, *answered_call())
-    events = [hangup(_CALLEE, _CALLER), hangup(_CALLER, _CALLER)]
-    end = feed(tracker, *events, at=_NOON + step)[-1].call
+    events = [hangup(CALLEE, CALLER), hangup(CALLER, CALLER)]
+    end = feed(tracker, *events, at=NOON + step)[-1].call
     assert end["Duration"] == end["BillableSeconds"] == max(0, step)
     assert end["EndTime"] >= end["StartTime"]
 
@@ -156,7 +131,7 @@ def test_chan_sip_s_caller_begins_in_state_down(tracker: Tracker) -> None:
 
 def _originated(state: str, **more: str) -> Event:
     values = {"context": "from-internal", "exten": "s", **more}
-    return channel(_CALLER, _CALLER, state=state, **values)
+    return channel(CALLER, CALLER, state=state, **values)
 
 
 def _refused_originate(tracker: Tracker) -> list[Change]:
@@ -166,7 +141,7 @@ def _refused_originate(tracker: Tracker) -> list[Change]:
         event("Newchannel", _originated("0")),
         event("DialBegin", dialled, DialString="101"),
         event("DialEnd", dialled, DialStatus="BUSY"),
-        hangup(_CALLER, _CALLER, "17", state="0"),
+        hangup(CALLER, CALLER, "17", state="0"),
     )
 
 
@@ -175,10 +150,10 @@ def test_refused_originate_ends_when_its_context_is_known(tracker: Tracker) -> N
     response = event(
         "OriginateResponse",
         (("ActionID", "1"), ("Response", "Failure"), ("Channel", "PJSIP/101")),
-        (("Context", "sales"), ("Exten", "79161234567"), ("Reason", "0"), ("Uniqueid", _CALLER)),
+        (("Context", "sales"), ("Exten", "79161234567"), ("Reason", "0"), ("Uniqueid", CALLER)),
         (("CallerIDNum", "<unknown>"), ("CallerIDName", "<unknown>")),
     )
-    (ended,) = feed(tracker, response, at=_NOON + 0.5)
+    (ended,) = feed(tracker, response, at=NOON + 0.5)
     assert ended.contexts == {"sales"}
     values = ("Context", "Exten", "Direction", "Disposition", "Cause", "Duration")
     assert [ended.call[value] for value in values] == [
@@ -188,10 +163,10 @@ def test_refused_originate_ends_when_its_context_is_known(tracker: Tracker) -> N
 
 def test_originate_without_a_response_ends_after_a_second(tracker: Tracker) -> None:
     _refused_originate(tracker)
-    assert tracker.tick(_NOON + 0.9) == []
-    (ended,) = tracker.tick(_NOON + 1.1)
+    assert tracker.tick(NOON + 0.9) == []
+    (ended,) = tracker.tick(NOON + 1.1)
     assert (ended.type, ended.contexts) == ("call.ended", frozenset())
-    assert tracker.tick(_NOON + 2) == []
+    assert tracker.tick(NOON + 2) == []
 
 
 def test_originated_call_is_seen_by_where_it_was_sent(tracker: Tracker) -> None:
@@ -212,13 +187,13 @@ def test_second_half_of_an_originated_local_channel_shows_its_context(tracker: T
     two = {"name": "Local/101@sales-1;2", "context": "sales", "exten": "101"}
     bridge = event(
         "LocalBridge",
-        channel(_CALLER, _CALLER, state="0", prefix="LocalOne", **one),
-        channel(f"{_CALLER};2", _CALLER, state="4", prefix="LocalTwo", **two),
+        channel(CALLER, CALLER, state="0", prefix="LocalOne", **one),
+        channel(f"{CALLER};2", CALLER, state="4", prefix="LocalTwo", **two),
         Context="sales",
         Exten="101",
         LocalOptimization="Yes",
     )
-    feed(tracker, event("Newchannel", channel(_CALLER, _CALLER, state="0", **one)), bridge)
+    feed(tracker, event("Newchannel", channel(CALLER, CALLER, state="0", **one)), bridge)
     assert tracker.live()[0].visible_contexts == {"sales"}
 
 
@@ -240,6 +215,20 @@ def test_leg_rings_once_whatever_announces_it(tracker: Tracker) -> None:
     begin = event("DialBegin", caller(), callee("5", "Dest"), DialString="102")
     changes = feed(tracker, state, begin, event("Newstate", callee("5")))
     assert types(changes) == ["started", "ringing"]
+
+
+def test_leg_through_a_trunk_that_rings_before_it_is_dialled_has_the_number(
+    tracker: Tracker,
+) -> None:
+    trunk = {"name": "PJSIP/trunk-00000002", "number": "<unknown>"}
+    feed(tracker, event("Newchannel", caller()), event("Newchannel", callee("0", **trunk)))
+    trunk["number"] = "79161234567"
+    feed(tracker, event("NewCallerid", callee("0", **trunk), CID_CallingPres="0"))
+    (ringing,) = feed(tracker, event("Newstate", callee("5", **trunk)))
+    assert ringing.change["Number"] == "79161234567"
+    begin = event("DialBegin", caller(), callee("5", "Dest", **trunk), DialString="42@trunk")
+    feed(tracker, begin)
+    assert [leg.number for leg in tracker.live()[0].ringing.values()] == ["42"]
 
 
 def test_looked_up_name_is_taken_and_a_trunk_s_number_is_not(tracker: Tracker) -> None:
@@ -268,11 +257,11 @@ def test_looked_up_name_is_taken_and_a_trunk_s_number_is_not(tracker: Tracker) -
 def test_disposition(tracker: Tracker, statuses: list[str], disposition: str) -> None:
     feed(tracker, event("Newchannel", caller()))
     for number, dial_status in enumerate(statuses):
-        leg = channel(f"{_NOON:.0f}.1{number}", _CALLER, _PHONE, prefix="Dest")
+        leg = channel(f"{NOON:.0f}.1{number}", CALLER, PHONE, prefix="Dest")
         feed(tracker, event("DialBegin", caller(), leg, DialString="102"))
         feed(tracker, event("DialEnd", caller(), leg, DialStatus=dial_status))
-        feed(tracker, hangup(f"{_NOON:.0f}.1{number}", _CALLER))
-    assert feed(tracker, hangup(_CALLER, _CALLER))[-1].call["Disposition"] == disposition
+        feed(tracker, hangup(f"{NOON:.0f}.1{number}", CALLER))
+    assert feed(tracker, hangup(CALLER, CALLER))[-1].call["Disposition"] == disposition
 
 
 def test_who_hangs_up_on_the_busy_tone_has_not_cancelled(tracker: Tracker) -> None:
@@ -282,29 +271,29 @@ def test_who_hangs_up_on_the_busy_tone_has_not_cancelled(tracker: Tracker) -> No
         event("Newchannel", caller()),
         event("DialBegin", caller(), leg, DialString="102"),
         event("DialEnd", caller(), leg, DialStatus="BUSY"),
-        hangup(_CALLEE, _CALLER, "17"),
+        hangup(CALLEE, CALLER, "17"),
         event("HangupRequest", caller(), Cause="16"),
     )
-    assert feed(tracker, hangup(_CALLER, _CALLER))[-1].call["Disposition"] == "BUSY"
+    assert feed(tracker, hangup(CALLER, CALLER))[-1].call["Disposition"] == "BUSY"
 
 
 def test_linkedid_that_is_changed_by_no_event_of_its_own(tracker: Tracker) -> None:
-    other = f"{_NOON:.0f}.9"
+    other = f"{NOON:.0f}.9"
     feed(tracker, event("Newchannel", caller()))
     feed(tracker, event("Newchannel", channel(other, other, "PJSIP/109-00000009", state="4")))
-    moved = channel(other, _CALLER, "PJSIP/109-00000009")
+    moved = channel(other, CALLER, "PJSIP/109-00000009")
     (ended,) = feed(tracker, event("Newstate", moved))
     assert (ended.call["Linkedid"], ended.call["Reason"]) == (other, "merged")
-    assert ended.call["MergedInto"] == _CALLER
+    assert ended.call["MergedInto"] == CALLER
     stale = channel(other, other, "PJSIP/109-00000009")
     assert feed(tracker, event("Newstate", stale)) == []
-    assert tracker.live()[0].uniqueids == [_CALLER, other]
+    assert tracker.live()[0].uniqueids == [CALLER, other]
 
 
 def test_join_without_a_transfer_is_announced_after_a_second(tracker: Tracker) -> None:
     """AMI's Bridge takes the answering side of another call: no event says who talks now."""
     feed(tracker, *answered_call())
-    other, third = f"{_NOON:.0f}.8", f"{_NOON:.0f}.9"
+    other, third = f"{NOON:.0f}.8", f"{NOON:.0f}.9"
     dialling = channel(other, other, "PJSIP/108-00000008", state="4")
     answering = channel(third, other, "PJSIP/109-00000009")
     dest = channel(third, other, "PJSIP/109-00000009", prefix="Dest")
@@ -313,82 +302,41 @@ def test_join_without_a_transfer_is_announced_after_a_second(tracker: Tracker) -
         event("Newchannel", dialling),
         event("DialEnd", dialling, dest, DialStatus="ANSWER"),
     )
-    left = [bridge_leave("b1", callee("6")), hangup(_CALLEE, _CALLER)]
+    left = [bridge_leave("b1", callee("6")), hangup(CALLEE, CALLER)]
     assert feed(tracker, *left, bridge_enter("b1", answering)) == []
-    assert tracker.tick(_NOON + 0.5) == []
-    (answered,) = tracker.tick(_NOON + 1.5)
+    assert tracker.tick(NOON + 0.5) == []
+    (answered,) = tracker.tick(NOON + 1.5)
     assert answered.type == "call.answered"
     assert answered.call["AnsweredBy"]["Number"] == "109"
-    assert tracker.tick(_NOON + 3) == []
+    assert tracker.tick(NOON + 3) == []
 
 
 def test_conference_merges_nothing(tracker: Tracker) -> None:
-    first, second = caller("6"), channel(_CALLEE, _CALLEE, _PHONE)
+    first, second = caller("6"), channel(CALLEE, CALLEE, PHONE)
     changes = feed(tracker, bridge_enter("c", first, "base"), bridge_enter("c", second, "base"))
     assert types(changes) == ["started", "started", "answered", "answered"]
-    assert {call.linkedid for call in tracker.live()} == {_CALLER, _CALLEE}
+    assert {call.linkedid for call in tracker.live()} == {CALLER, CALLEE}
     assert [call.answered_by for call in tracker.live()] == [None, None]
 
 
 def test_recorder_is_noted_once(tracker: Tracker) -> None:
     feed(tracker, event("MixMonitorStart", caller()))
-    assert [(one.linkedid, one.uniqueid) for one in tracker.new_recorders()] == [(_CALLER, _CALLER)]
+    assert [(one.linkedid, one.uniqueid) for one in tracker.new_recorders()] == [(CALLER, CALLER)]
     assert tracker.new_recorders() == []
 
 
 def test_recorded_follows_the_end(tracker: Tracker) -> None:
-    feed(tracker, *answered_call(), hangup(_CALLEE, _CALLER), hangup(_CALLER, _CALLER))
-    (recorded,) = tracker.recorded(_CALLER, {"Seconds": 3}, _NOON + 5)
+    feed(tracker, *answered_call(), hangup(CALLEE, CALLER), hangup(CALLER, CALLER))
+    (recorded,) = tracker.recorded(CALLER, {"Seconds": 3}, NOON + 5)
     assert (recorded.type, recorded.seq) == ("call.recorded", 5)
     assert recorded.call["Recording"] == {"Seconds": 3}
     assert recorded.call["State"] == "ended"
-    assert tracker.recorded("1.1", {}, _NOON) == []
+    assert tracker.recorded("1.1", {}, NOON) == []
 
 
 def test_what_ended_is_forgotten_in_time(tracker: Tracker) -> None:
-    feed(tracker, *answered_call(), hangup(_CALLEE, _CALLER), hangup(_CALLER, _CALLER))
-    tracker.tick(_NOON + 500)
-    assert tracker.dump(_CALLER) is not None
-    tracker.tick(_NOON + 700)
-    assert tracker.dump(_CALLER) is None
-
-
-def _only(tracker: Tracker) -> Call:
-    (call,) = tracker.live()
-    return call
-
-
-def test_status_finds_a_talking_call(tracker: Tracker) -> None:
-    channels = [status(caller("6"), "b"), status(callee("6"), "b", "AppDial")]
-    changes = tracker.rebuild(channels, _NOON + 60)
-    assert types(changes) == ["started", "answered"]
-    call = _only(tracker)
-    assert (call.start, call.answer) == (_NOON, _NOON + 60)
-    assert call.answered_by and call.answered_by.number == "102"
-    assert tracker.rebuild(channels, _NOON + 61) == []
-
-
-def test_status_finds_ringing_and_queueing(tracker: Tracker) -> None:
-    queueing = status(caller("6"), application="Queue", data="support,tT")
-    changes = tracker.rebuild([queueing, status(callee("5"))], _NOON)
-    assert types(changes) == ["started", "queued", "ringing"]
-    assert (_only(tracker).queue, _only(tracker).state) == ("support", "queued")
-
-
-def test_status_ends_what_is_not_there(tracker: Tracker) -> None:
-    feed(tracker, *answered_call())
-    (ended,) = tracker.rebuild([], _NOON + 9)
-    assert (ended.call["Reason"], ended.call["Disposition"]) == ("lost", "ANSWERED")
-    assert feed(tracker, event("Newstate", caller("6")), hangup(_CALLER, _CALLER)) == []
-
-
-def test_status_ends_ringing_of_a_leg_that_is_gone(tracker: Tracker) -> None:
-    feed(tracker, event("Newchannel", caller()), event("Newstate", callee("5")))
-    assert types(tracker.rebuild([status(caller())], _NOON)) == ["ring_ended"]
-
-
-def test_status_that_cannot_be_believed_ends_nothing(tracker: Tracker) -> None:
-    feed(tracker, *answered_call())
-    forged = (*status(caller("6")), ("x", ""))
-    assert types(tracker.rebuild([forged], _NOON)) == []
-    assert _only(tracker).linkedid == _CALLER
+    feed(tracker, *answered_call(), hangup(CALLEE, CALLER), hangup(CALLER, CALLER))
+    tracker.tick(NOON + 500)
+    assert tracker.dump(CALLER) is not None
+    tracker.tick(NOON + 700)
+    assert tracker.dump(CALLER) is None
