@@ -15,8 +15,9 @@ from evolvex_api.core.access import Scope
 from evolvex_api.core.stats import By, Question, buckets
 from tests.integration.calllog import DAY, OPEN, Scratch
 from tests.integration.conftest import Pbx
-from tests.lab.scenarios import SCENARIOS, Stage
+from tests.lab.scenarios import SCENARIOS
 from tests.lab.server import wait_until
+from tests.lab.stage import Stage
 
 NONE: dict[str, float] = {
     **{"calls": 0, "inbound": 0, "outbound": 0, "internal": 0, "answered": 0, "missed": 0},
