@@ -17,6 +17,9 @@ from evolvex_api.core.calllog import CallRow
 from evolvex_api.core.refusals import invalid_parameter
 from evolvex_api.params import Params
 
+# The channel variable that MixMonitor sets (apps/app_mixmonitor.c).
+_RECORDS_INTO = "MIXMONITOR_FILENAME"
+
 
 def optional_uniqueid(params: Params) -> str | None:
     """The asked uniqueid, or None; ApiError(400) for what no channel can be called."""
@@ -80,9 +83,14 @@ class _Call:
         return services().ami.status().legs(self._uniqueid)
 
     def live(self) -> Iterator[Live]:
-        """What the call's live channels record into."""
+        """What the call's live channels record into.
+
+        Status only shows which channels to ask: what it prints there a caller may have forged.
+        """
         for leg in self.legs:
-            path = leg.get("MIXMONITOR_FILENAME", "")
+            if _RECORDS_INTO not in leg:
+                continue
+            path = services().ami.variable(leg.get("Channel", ""), _RECORDS_INTO)
             if path:
                 yield Live(path, leg.get("Uniqueid", ""), _created(leg))
 
