@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from evolvex_api.backends.audio.decoders import has_ffmpeg
 from evolvex_api.config import Config
 from evolvex_api.doctor.findings import Finding
 
@@ -54,7 +55,7 @@ def _writable(name: str, folder: Path, option: str) -> Finding:
 
 
 def check_decoder(_config: Config) -> Iterator[Finding]:
-    """Whether sox is there and reads what recordings are made of."""
+    """Whether sox is there and reads what recordings are made of, and ffmpeg for the rest."""
     mend = "apt install sox libsox-fmt-mp3"
     path = shutil.which("sox")
     if path is None:
@@ -67,3 +68,8 @@ def check_decoder(_config: Config) -> Iterator[Finding]:
         yield Finding("decoder", "fail", f"sox can't read {', '.join(missing)}", mend)
     else:
         yield Finding("decoder", "ok", "sox reads mp3, ogg, gsm and flac")
+    if has_ffmpeg():
+        yield Finding("further formats", "ok", "ffmpeg is installed")
+    else:
+        found = "no ffmpeg, so Opus, M4A, WebM, AMR, 3GP and G.722 are refused"
+        yield Finding("further formats", "warn", found, "apt install ffmpeg")

@@ -128,8 +128,9 @@ def test_a_call_of_hundreds_of_rows(pbx: Pbx) -> None:
     call = f"{now}.900"
     path = pbx.asterisk.monitor / "queue" / f"q-{call}.wav"
     write_tone(path, 1, "-b", "16")
-    for number in range(600):
-        insert_row(pbx, f"{now}.{1000 + number}", linkedid=call)
+    values = [f"(NOW(), '{now}.{1000 + number}', '{call}', 'outgoing')" for number in range(600)]
+    columns = "(start, uniqueid, linkedid, dcontext)"
+    pbx.database.execute(f"INSERT INTO cdr {columns} VALUES {', '.join(values)}")
     insert_row(pbx, call, linkedid=call, userfield=f"audio:{path}")
     for uniqueid in (call, f"{now}.1000", f"{now}.1599"):
         for key in ("all", "sales"):
