@@ -6,6 +6,9 @@ BIN := $(VENV)/bin
 SUITES ?= bookworm trixie
 ARCH ?= amd64
 STAMP := $(VENV)/.installed
+# Python 3.13 or later where the machine has one, else the Python at hand.
+NEWEST := $(or $(lastword $(sort $(wildcard /usr/bin/python3.1[3-9] \
+	$(HOME)/.pyenv/versions/3.1[3-9].*/bin/python3))),$(PYTHON))
 
 .DEFAULT_GOAL := help
 
@@ -33,6 +36,23 @@ test: $(STAMP) ## unit tests, then integration tests against real servers (root)
 unit: $(STAMP) ## unit tests alone: no server, no root
 	$(BIN)/python -m pytest tests/unit
 
+.PHONY: coverage
+coverage: $(STAMP) ## coverage of the unit tests, by file
+	$(BIN)/python -m pytest -q tests/unit --cov=evolvex_api --cov-report=term:skip-covered
+
+# The versions of Debian 12, the least that setup.cfg admits.
+.PHONY: unit-oldest
+unit-oldest: ## the unit tests on the oldest library versions that are supported
+	$(PYTHON) -m venv --clear build/oldest
+	build/oldest/bin/pip install --quiet --constraint tests/oldest.txt '.[test]'
+	build/oldest/bin/python -m pytest -q tests/unit
+
+.PHONY: unit-newest
+unit-newest: ## the unit tests on the newest Python found, and the newest library versions
+	$(NEWEST) -m venv --clear build/newest
+	build/newest/bin/pip install --quiet --upgrade --upgrade-strategy eager '.[test]'
+	build/newest/bin/python -m pytest -q tests/unit
+
 .PHONY: record-events
 record-events: $(STAMP) ## record anew the AMI events that the unit tests replay (root)
 	$(BIN)/python -m tests.lab.record_events
@@ -42,6 +62,11 @@ lint: $(STAMP) ## ruff and mypy --strict
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+.PHONY: format
+format: $(STAMP) ## format the code and make ruff's safe fixes
+	$(BIN)/ruff check --fix --quiet .
+	$(BIN)/ruff format --quiet .
 
 .PHONY: config-docs
 config-docs: $(STAMP) ## etc/evolvex.conf, docs/configuration.md and the manual's keys, from config.py
