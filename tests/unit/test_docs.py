@@ -15,7 +15,7 @@ from evolvex_api.api.openapi import document
 from evolvex_api.backends import access_store
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+ERRORS = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
 RUSSIAN = (ROOT / "docs" / "api.ru.md").read_text(encoding="utf-8")
 # tests/unit/test_openapi.py holds openapi.yaml to the code, so here it speaks for the code.
 PROBLEM = document()["components"]["schemas"]["Problem"]["properties"]
@@ -33,7 +33,7 @@ def parameters() -> set[str]:
     } | {"api_key"}
 
 
-@pytest.mark.parametrize("text", [README, RUSSIAN], ids=["README", "api.ru"])
+@pytest.mark.parametrize("text", [ERRORS, RUSSIAN], ids=["errors", "api.ru"])
 def test_documents_name_every_code(text: str) -> None:
     assert {code for code in CODES if f"`{code}`" not in text} == set()
 
