@@ -121,7 +121,8 @@ if child:
 logs.info(("end", 1))
 """
     said = subprocess.run(
-        [sys.executable, "-c", script],
+        # From Python 3.12 on a fork of a process with threads warns on standard error.
+        [sys.executable, "-W", "ignore", "-c", script],
         env={name: value for name, value in os.environ.items() if name != "JOURNAL_STREAM"},
         capture_output=True,
         text=True,
