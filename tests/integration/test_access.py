@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import socket
 import time
 import uuid
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from tests.integration import contract
 from tests.lab.asterisk import Asterisk
 from tests.lab.mariadb import MariaDB
 from tests.lab.server import wait_until
-from tests.lab.service import Answer, Service
+from tests.lab.service import PREFIX, Answer, Service
 
 
 @pytest.fixture(scope="module")
@@ -152,3 +153,59 @@ def test_how_a_key_is_presented(service: Service, group: str) -> None:
     assert service.request("GET", "check", headers=bearer).code == "unknown_key"
     both = service.request("GET", "check", params={"api_key": "other"}, headers={"X-API-Key": key})
     assert (both.status, both.code) == (400, "invalid_parameter")
+
+
+class SocketService(Service):
+    """The service at a unix socket, where only the web server of its host connects."""
+
+    def __init__(self, asterisk: Asterisk, database: MariaDB) -> None:
+        super().__init__(asterisk, database)
+        self.socket = self.directory / "gunicorn.sock"
+        self._options = {"server": {"bind": f"unix:{self.socket}"}}
+
+    def check(self, key: str, forwarded: str | None) -> str:
+        """The first line of the answer to `check` of a client that the web server names."""
+        header = f"X-Forwarded-For: {forwarded}\r\n" if forwarded else ""
+        request = f"GET {PREFIX}/check HTTP/1.0\r\nX-API-Key: {key}\r\n{header}\r\n"
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(10)
+            connection.connect(str(self.socket))
+            connection.sendall(request.encode())
+            return connection.makefile("rb").read().decode()
+
+    def _is_ready(self) -> bool:
+        with contextlib.suppress(OSError):
+            return "missing_key" in self.check("", None)
+        return False
+
+
+@pytest.mark.parametrize(
+    ("forwarded", "allowed"),
+    [
+        ("10.1.2.3", True),
+        ("::ffff:10.1.2.3", True),
+        ("10.1.2.4", False),
+        # The last one is the own web server's word, what stands before it the client's.
+        ("10.1.2.3, 192.0.2.7", False),
+        ("192.0.2.7, 10.1.2.3", True),
+        ("nonsense", False),
+        (None, False),
+    ],
+)
+def test_the_address_is_the_one_that_the_web_server_names(
+    socket_service: SocketService, forwarded: str | None, allowed: bool
+) -> None:
+    key = socket_service.add_user(
+        "web", socket_service.add_group("web", ["*"]), True, allowed_from="10.1.2.3"
+    )
+    answer = socket_service.check(key, forwarded)
+    assert ("200 OK" in answer.partition("\r\n")[0]) is allowed, answer
+    assert ("address_denied" in answer) is not allowed
+
+
+@pytest.fixture(scope="module")
+def socket_service(asterisk: Asterisk, database: MariaDB) -> Iterator[SocketService]:
+    """A service of its own at a unix socket."""
+    with contextlib.closing(SocketService(asterisk, database)) as made:
+        made.start()
+        yield made
