@@ -17,6 +17,7 @@ _VALID = re.compile(r"(?!\.)(?!.*\.\.)[A-Za-z0-9._;-]{1,150}")
 # What precedes the epoch is the systemname and a hyphen; what follows the counter is a suffix that
 # a dialplan or a recording's name may have added.
 _EPOCH = re.compile(r"(?:^|[^0-9])([0-9]{9,10})\.[0-9]+(?![0-9])")
+_MENTIONED = re.compile(r"[0-9]{9,10}\.[0-9]+")
 _LEADING_DIGITS = re.compile("[0-9]{1,30}")
 # Asterisk's counter has 32 bits, so no id of its own is equal to one of ours. With `;2` behind it,
 # for a Local channel's other half, it still fits the CDR's varchar(32).
@@ -33,6 +34,11 @@ def created(uniqueid: str) -> int | None:
     """When the channel of this id was created, in seconds since the epoch; None without a time."""
     found = _EPOCH.search(uniqueid)
     return int(found[1]) if found else None
+
+
+def mentioned(text: str) -> frozenset[str]:
+    """Everything in a text that could be the id of a channel."""
+    return frozenset(_MENTIONED.findall(text))
 
 
 def new() -> str:

@@ -267,3 +267,12 @@ def test_a_variable_with_line_ends_is_a_variable_unless_it_holds_a_header() -> N
     hostile = event(2, tail=b"\r\nVariable: note=first\r\nContext: secret")
     snapshot = Snapshots().make(answer(harmless, hostile))
     assert [one["Uniqueid"] for one in shown(snapshot, SALES)] == ["1.1"]
+
+
+def test_a_call_whose_channel_is_not_believed_has_not_ended() -> None:
+    own, other = "1795572291.4294967300", "1795572291.17"
+    hidden = event(1, Uniqueid=own, Linkedid=other, DNID="1\r\nUniqueid: 8.8")
+    snapshot = Snapshots().make(answer(hidden, event(2)))
+    assert {own, other} <= snapshot.ids()
+    assert "1.2" in snapshot.ids()
+    assert "" not in snapshot.ids()

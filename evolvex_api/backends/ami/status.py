@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from evolvex_api.backends.failures import PbxUnavailable
+from evolvex_api.core import uniqueid
 from evolvex_api.core.access import Scope
 
 Channel = Mapping[str, str]
@@ -47,12 +48,14 @@ FILTERS = {
 class _Parsed:
     """A channel and its JSON text around the value of Seconds, both without the ActionID.
 
-    Where that value can't be told for sure, it is in `before`, and `is_reusable` False.
+    Where that value can't be told for sure, it is in `before`, and `is_reusable` False. `ids` are
+    those of the call that it belongs to.
     """
 
     channel: Channel
     before: str
     after: str
+    ids: frozenset[str]
     is_reusable: bool
 
 
@@ -105,12 +108,12 @@ class Snapshot:
         self._making = threading.Lock()
 
     def ids(self) -> frozenset[str]:
-        """The Uniqueid and Linkedid of every live channel."""
-        return frozenset(
-            parsed.channel.get(name, "")
-            for parsed, _ in self._found
-            for name in ("Uniqueid", "Linkedid")
-        )
+        """The Uniqueid and Linkedid of every live channel.
+
+        Of a channel that isn't believed, every id that its event mentions: a call that it may be
+        part of has not ended.
+        """
+        return frozenset().union(*(parsed.ids for parsed, _ in self._found))
 
     def legs(self, uniqueid: str) -> Sequence[Channel]:
         """The live channels of a call, by the Uniqueid or Linkedid of any of them."""
@@ -149,12 +152,13 @@ class Snapshot:
 def _parse(event: str, seconds: str) -> _Parsed:
     channel = _parse_channel(event)
     text = _encode(channel)[:-1]
+    ids = frozenset((channel["Uniqueid"], channel["Linkedid"])) - {""} or uniqueid.mentioned(event)
     is_own = _SECONDS in event.partition(_VARIABLE)[0]
     if not (is_own and event.count(_SECONDS) == 1 and seconds.isdecimal()):
-        return _Parsed(channel, text, "", is_reusable=False)
+        return _Parsed(channel, text, "", ids, is_reusable=False)
     # Outside of a key the text can't hold this: quotes within values are escaped.
     before, _, after = text.partition(f"{_SECONDS_IN_JSON}{seconds}")
-    return _Parsed(channel, before + _SECONDS_IN_JSON, after, is_reusable=True)
+    return _Parsed(channel, before + _SECONDS_IN_JSON, after, ids, is_reusable=True)
 
 
 def _parse_channel(event: str) -> Channel:
