@@ -173,7 +173,7 @@ def _parse_channel(event: str) -> Channel:
     lines = [line.partition(": ") for line in head.split("\r\n")]
     own = {name: value for name, _, value in lines}
     if tuple(name for name, _, _ in lines) != _HEAD or any(map(_holds_header, variables)):
-        own |= dict.fromkeys(_IDENTITY, "")
+        own = {name: own.get(name, "") for name in _HEAD} | dict.fromkeys(_IDENTITY, "")
     channel = dict(own)
     if variables:
         channel["Variable"] = variables[-1]
