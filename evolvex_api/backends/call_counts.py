@@ -123,21 +123,10 @@ class CallCounts:
     def _remove_ended(self, group_uuid: str) -> None:
         """Forget the calls of a group that Asterisk has no channel of any more."""
         with self._state.transaction() as connection:
-            known = connection.execute(
-                "SELECT uniqueid, at, sent, seen FROM flights WHERE group_uuid = ?", (group_uuid,)
-            ).fetchall()
+            known = _flights(connection, group_uuid)
         asked_at = time.time()
-        live = set(self._live_ids())
-        ended = [
-            (uniqueid,)
-            for uniqueid, at, sent, seen in known
-            if uniqueid not in live
-            and (
-                seen
-                or (sent is not None and sent < asked_at - _UNTIL_SEEN)
-                or at < asked_at - _UNTIL_SENT
-            )
-        ]
+        live = self._live_ids()
+        ended = [(flight[0],) for flight in known if _has_ended(flight, live, asked_at)]
         seen_now = [(uniqueid,) for uniqueid, _, _, seen in known if uniqueid in live and not seen]
         with self._state.transaction() as connection:
             connection.executemany("DELETE FROM flights WHERE uniqueid = ?", ended)
@@ -181,11 +170,13 @@ def _after_the_fact(change: Callable[[], None]) -> None:
         change()
 
 
-def usage(state_dir: Path, group_uuid: str, numbers: int = 5) -> Usage:
+def usage(
+    state_dir: Path, group_uuid: str, live_ids: Collection[str] | None, numbers: int = 5
+) -> Usage:
     """What a group has used, for a process other than the service; changes nothing.
 
-    Calls in flight include those whose end the service has not noticed yet. Raises
-    StorageUnavailable.
+    Given every live Uniqueid and Linkedid; without them (None) calls in flight include those whose
+    end the service has not noticed yet. Raises StorageUnavailable.
     """
     with reading(state_dir / FILE_NAME) as connection:
         if connection is None:
@@ -200,7 +191,31 @@ def usage(state_dir: Path, group_uuid: str, numbers: int = 5) -> Usage:
             " GROUP BY number ORDER BY calls DESC, number LIMIT ?",
             (group_uuid, now - DAY, numbers),
         ).fetchall()
-        return Usage(_History(connection, group_uuid).in_flight(), minute, day, most)
+        flights = [
+            flight
+            for flight in _flights(connection, group_uuid)
+            if live_ids is None or not _has_ended(flight, live_ids, now)
+        ]
+        return Usage(len(flights), minute, day, most)
+
+
+# uniqueid, at, sent, seen
+_Row = tuple[str, float, "float | None", int]
+
+
+def _flights(connection: sqlite3.Connection, group_uuid: str) -> list[_Row]:
+    sql = "SELECT uniqueid, at, sent, seen FROM flights WHERE group_uuid = ?"
+    return connection.execute(sql, (group_uuid,)).fetchall()
+
+
+def _has_ended(flight: _Row, live_ids: Collection[str], asked_at: float) -> bool:
+    """True for a call without a channel at a moment when it would have one if it lived."""
+    uniqueid, at, sent, seen = flight
+    return uniqueid not in live_ids and (
+        bool(seen)
+        or (sent is not None and sent < asked_at - _UNTIL_SEEN)
+        or at < asked_at - _UNTIL_SENT
+    )
 
 
 class _History:

@@ -10,7 +10,8 @@ import click
 from evolvex_api import config as configuration
 from evolvex_api.backends import access_store, call_counts
 from evolvex_api.backends.access_files import AccessFiles
-from evolvex_api.backends.failures import StorageUnavailable
+from evolvex_api.backends.ami.client import Ami
+from evolvex_api.backends.failures import PbxUnavailable, StorageUnavailable
 from evolvex_api.cli.common import config_option, fail, report_problems
 from evolvex_api.cli.users import given_value
 from evolvex_api.core.access import Group
@@ -83,7 +84,7 @@ def limits(group_name: str, config_path: Path) -> None:
     _, found = AccessFiles(config_path).group(group_name)
     own = limits_of(found.rules.calls, config.originate)
     try:
-        used = call_counts.usage(config.server.state_dir, found.uuid)
+        used = call_counts.usage(config.server.state_dir, found.uuid, _live_ids(config))
     except StorageUnavailable as error:
         fail(str(error), 1)
     click.echo(f"max_calls: {used.in_flight} of {own.in_flight}")
@@ -93,6 +94,14 @@ def limits(group_name: str, config_path: Path) -> None:
     for number, calls in used.numbers:
         click.echo(f"  {number}: {calls}")
     click.echo(f"hours: {found.rules.calls.hours.text if found.rules.calls.hours else 'any'}")
+
+
+def _live_ids(config: configuration.Config) -> frozenset[str] | None:
+    try:
+        return Ami(config.ami).status().ids()
+    except PbxUnavailable as error:
+        click.echo(f"evolvex-api: {error} Calls that have ended may be counted.", err=True)
+        return None
 
 
 @group.command("list")

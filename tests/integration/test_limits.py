@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -131,6 +133,31 @@ def test_a_day_and_each_number(limited: Limited) -> None:
     assert limited.call(key, channel="Local/611@answer", exten="s").status == 200
     assert limited.call(key, channel="Local/612@answer", exten="s").status == 200
     assert refused(limited.call(key, channel="Local/613@answer", exten="s"), 86000, 86400)
+
+
+def test_the_command_line_shows_what_is_used_up(limited: Limited, asterisk: Asterisk) -> None:
+    key = limited.key(calls_per_day=5)
+    name = limited.service.get("check", key).data["api_user"]["name"]
+    for _ in range(2):
+        assert limited.service.get("originate", key, **HELD).data["Response"] == "Success"
+
+    def shown() -> list[str]:
+        command = [sys.executable, "-m", "evolvex_api", "group", "limits", name]
+        done = subprocess.run(
+            [*command, "--config", str(limited.service.config)],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.splitlines()
+
+    assert shown()[:3] == [
+        "max_calls: 2 of 100",
+        "calls_per_minute: 2 of 120",
+        "calls_per_day: 2 of 5",
+    ]
+    asterisk.hang_up_all()
+    assert shown()[0] == "max_calls: 0 of 100"
 
 
 def test_what_counts_is_what_was_let_through(limited: Limited) -> None:
