@@ -37,16 +37,18 @@ class Board:
         self.recorders: list[Recorder] = []
         self.is_rebuilding = False
 
-    def see(self, fields: Fields, prefix: str = "") -> Channel | None:
-        """Return the channel of a snapshot, brought up to date; None for one that has gone.
+    def see(self, fields: Fields, prefix: str = "", is_new: bool = False) -> Channel | None:
+        """Return the channel of a snapshot, brought up to date; None for one that is not known.
 
         `prefix` is that of the snapshot's headers: "" for `Uniqueid`, "Dest" for `DestUniqueid`.
+        Only Newchannel (`is_new`) and Status make a channel known. One whose Newchannel was not
+        believed stays unknown, though later events of it may look sound: its Hangup may not.
         """
         uid = fields[f"{prefix}Uniqueid"]
         linkedid = fields[f"{prefix}Linkedid"]
         channel = self.channels.get(uid)
         if channel is None:
-            if uid in self.gone:
+            if uid in self.gone or not (is_new or self.is_rebuilding):
                 return None
             channel = self._appear(fields, prefix)
             if channel is None:
@@ -219,6 +221,8 @@ class Board:
         channel = new_channel(fields, prefix, linkedid)
         call = self.calls.get(linkedid)
         if call is None:
+            if uid != linkedid and not self.is_rebuilding:
+                return None
             call = self._start_by(linkedid, fields, prefix)
         self.channels[uid] = channel
         self._join(call, channel)

@@ -17,8 +17,12 @@ _BASIC = "basic"
 _WAITING_ROOMS = ("parking", "holding")
 
 
-def _channel(board: Board, fields: Fields) -> None:
-    """Newchannel, NewConnectedLine: nothing but the snapshot."""
+def _new_channel(board: Board, fields: Fields) -> None:
+    board.see(fields, is_new=True)
+
+
+def _new_connected_line(board: Board, fields: Fields) -> None:
+    """Nothing but the snapshot, which may have another Linkedid."""
     board.see(fields)
 
 
@@ -287,9 +291,9 @@ def _recording(board: Board, fields: Fields) -> None:
 
 
 HANDLERS: dict[str, Handler] = {
-    "Newchannel": _channel,
+    "Newchannel": _new_channel,
     "NewCallerid": _new_caller_id,
-    "NewConnectedLine": _channel,
+    "NewConnectedLine": _new_connected_line,
     "Newstate": _new_state,
     "HangupRequest": _hangup_request,
     "Hangup": _hangup,

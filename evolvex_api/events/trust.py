@@ -4,6 +4,7 @@ Asterisk prints line ends inside values as they are, so a caller's name may hold
 ("x\\r\\nLinkedid: …"). An event is believed when it has exactly one of each header that Asterisk 16
 to 22 sends, in their order; a forged header is then one too many. What a caller controls (number,
 name, extension, account) is cut off by Asterisk after 80 characters, too few to forge an event.
+Variables are not: whoever lists one in manager.conf's `channelvars` trusts who sets it.
 Source: main/manager_channels.c, manager_bridges.c, manager.c and app_queue.c, and recordings of
 both versions.
 """

@@ -79,6 +79,12 @@ class Asterisk(Server):
             raise LabError(f"asterisk -rx {command!r}: {done.stdout}{done.stderr}")
         return done.stdout
 
+    def configure(self, name: str, lines: str, section: str = "options") -> None:
+        """Add lines to the section of a file in `etc`, before the first start or for a reload."""
+        self._prepare()
+        path = self.etc / name
+        path.write_text(path.read_text().replace(f"[{section}]\n", f"[{section}]\n{lines}", 1))
+
     def reload(self) -> None:
         """Make Asterisk read its configuration in `etc` again."""
         self.cli("core reload")

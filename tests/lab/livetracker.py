@@ -83,7 +83,7 @@ class LiveTracker:
     def _take(self, event: Event, at: float) -> None:
         with self._lock:
             fields = dict(event)
-            if "Linkedid" in fields:
+            if {"Linkedid", "Channel"} <= fields.keys():
                 self.channels[fields["Linkedid"]].add(fields["Channel"])
             if fields["Event"] == "Status":
                 self._status.append(event)

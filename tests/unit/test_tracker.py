@@ -116,6 +116,14 @@ def test_forged_header_changes_nothing(tracker: Tracker) -> None:
     assert tracker.live() == []
 
 
+def test_channel_whose_beginning_was_forged_stays_unknown(tracker: Tracker) -> None:
+    """Its later events may look sound, when the dialplan has replaced what the caller wrote."""
+    forged = (*caller()[:4], ("x", ""), *caller()[4:])
+    feed(tracker, event("Newchannel", forged), event("Newstate", caller("6")))
+    feed(tracker, event("Newchannel", callee("0")), event("Newstate", callee("5")))
+    assert tracker.live() == []
+
+
 def test_dialled_leg_shows_no_context(tracker: Tracker) -> None:
     changes = feed(tracker, *answered_call())
     assert {change.contexts for change in changes} == {frozenset(["from-internal"])}
@@ -193,7 +201,9 @@ def test_second_half_of_an_originated_local_channel_shows_its_context(tracker: T
         Exten="101",
         LocalOptimization="Yes",
     )
-    feed(tracker, event("Newchannel", channel(CALLER, CALLER, state="0", **one)), bridge)
+    first = channel(CALLER, CALLER, state="0", **one)
+    second = channel(f"{CALLER};2", CALLER, state="4", **two)
+    feed(tracker, event("Newchannel", first), event("Newchannel", second), bridge)
     assert tracker.live()[0].visible_contexts == {"sales"}
 
 
@@ -213,7 +223,8 @@ def test_unhold_without_hold_is_nothing(tracker: Tracker) -> None:
 def test_leg_rings_once_whatever_announces_it(tracker: Tracker) -> None:
     state = event("DialState", caller(), callee("5", "Dest"), DialStatus="RINGING")
     begin = event("DialBegin", caller(), callee("5", "Dest"), DialString="102")
-    changes = feed(tracker, state, begin, event("Newstate", callee("5")))
+    new = [event("Newchannel", caller()), event("Newchannel", callee("0"))]
+    changes = feed(tracker, *new, state, begin, event("Newstate", callee("5")))
     assert types(changes) == ["started", "ringing"]
 
 
@@ -257,10 +268,12 @@ def test_looked_up_name_is_taken_and_a_trunk_s_number_is_not(tracker: Tracker) -
 def test_disposition(tracker: Tracker, statuses: list[str], disposition: str) -> None:
     feed(tracker, event("Newchannel", caller()))
     for number, dial_status in enumerate(statuses):
-        leg = channel(f"{NOON:.0f}.1{number}", CALLER, PHONE, prefix="Dest")
+        uid = f"{NOON:.0f}.1{number}"
+        feed(tracker, event("Newchannel", channel(uid, CALLER, PHONE, state="0")))
+        leg = channel(uid, CALLER, PHONE, prefix="Dest")
         feed(tracker, event("DialBegin", caller(), leg, DialString="102"))
         feed(tracker, event("DialEnd", caller(), leg, DialStatus=dial_status))
-        feed(tracker, hangup(f"{NOON:.0f}.1{number}", CALLER))
+        feed(tracker, hangup(uid, CALLER))
     assert feed(tracker, hangup(CALLER, CALLER))[-1].call["Disposition"] == disposition
 
 
@@ -269,6 +282,7 @@ def test_who_hangs_up_on_the_busy_tone_has_not_cancelled(tracker: Tracker) -> No
     feed(
         tracker,
         event("Newchannel", caller()),
+        event("Newchannel", callee("0")),
         event("DialBegin", caller(), leg, DialString="102"),
         event("DialEnd", caller(), leg, DialStatus="BUSY"),
         hangup(CALLEE, CALLER, "17"),
@@ -300,6 +314,7 @@ def test_join_without_a_transfer_is_announced_after_a_second(tracker: Tracker) -
     feed(
         tracker,
         event("Newchannel", dialling),
+        event("Newchannel", answering),
         event("DialEnd", dialling, dest, DialStatus="ANSWER"),
     )
     left = [bridge_leave("b1", callee("6")), hangup(CALLEE, CALLER)]
@@ -313,14 +328,15 @@ def test_join_without_a_transfer_is_announced_after_a_second(tracker: Tracker) -
 
 def test_conference_merges_nothing(tracker: Tracker) -> None:
     first, second = caller("6"), channel(CALLEE, CALLEE, PHONE)
+    feed(tracker, event("Newchannel", first), event("Newchannel", second))
     changes = feed(tracker, bridge_enter("c", first, "base"), bridge_enter("c", second, "base"))
-    assert types(changes) == ["started", "started", "answered", "answered"]
+    assert types(changes) == ["answered", "answered"]
     assert {call.linkedid for call in tracker.live()} == {CALLER, CALLEE}
     assert [call.answered_by for call in tracker.live()] == [None, None]
 
 
 def test_recorder_is_noted_once(tracker: Tracker) -> None:
-    feed(tracker, event("MixMonitorStart", caller()))
+    feed(tracker, event("Newchannel", caller()), event("MixMonitorStart", caller()))
     assert [(one.linkedid, one.uniqueid) for one in tracker.new_recorders()] == [(CALLER, CALLER)]
     assert tracker.new_recorders() == []
 

@@ -54,7 +54,8 @@ def test_status_ends_what_is_not_there(tracker: Tracker) -> None:
 
 
 def test_status_ends_ringing_of_a_leg_that_is_gone(tracker: Tracker) -> None:
-    feed(tracker, event("Newchannel", caller()), event("Newstate", callee("5")))
+    feed(tracker, event("Newchannel", caller()), event("Newchannel", callee("0")))
+    feed(tracker, event("Newstate", callee("5")))
     assert types(tracker.rebuild([status(caller())], NOON)) == ["ring_ended"]
 
 
