@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from typing import Any
 
 from flask import Flask
 
@@ -46,25 +48,19 @@ def create_app(config: Config | None = None) -> Flask:
     Raises config.ConfigError.
     """
     config = config or configuration.load()
+    own = (check, rights, recordings, links, calls, uploads, cdr, stats)
+    return assemble(config, _services(config), (*own, health, openapi, console))
+
+
+def assemble(config: Config, services: object, resources: Sequence[Any]) -> Flask:
+    """An application of these resources' blueprints, with what all services have in common."""
     app = Flask(__name__, static_folder=None)
     app.url_map.strict_slashes = False
     # Front does it in place: a redirect would carry the query string, and so a key.
     app.url_map.merge_slashes = False
-    app.extensions[EXTENSION] = _services(config)
+    app.extensions[EXTENSION] = services
     errors.register(app)
-    for resource in (
-        check,
-        rights,
-        recordings,
-        links,
-        calls,
-        uploads,
-        cdr,
-        stats,
-        health,
-        openapi,
-        console,
-    ):
+    for resource in resources:
         for number, prefix in enumerate(PREFIXES):
             blueprint = resource.blueprint
             app.register_blueprint(blueprint, url_prefix=prefix, name=f"{blueprint.name}{number}")

@@ -33,7 +33,7 @@ def link() -> Response:
     expires = int(time.time()) + ttl
     secret = link_secret.load(services().config.path)
     query = links.Link(uniqueid, caller.group.uuid, str(expires)).query(secret)
-    base = f"{_origin()}{request.path.rpartition('/')[0]}"
+    base = links.base_of(_origin(), request.path.rpartition("/")[0])
     return json_answer(
         {
             "mp3": f"{base}/get_file_mp3?{query}",

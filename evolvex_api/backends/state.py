@@ -90,6 +90,16 @@ class StateFile:
                     self._set_aside()
                 raise StorageUnavailable("The service's state can't be read or written.") from error
 
+    def vacuum(self) -> None:
+        """Give free pages back to the file system. Raises StorageUnavailable."""
+        with self._lock:
+            try:
+                self._opened().execute("VACUUM")
+            except sqlite3.Error as error:
+                self._forget()
+                log.error("%s: %s", self._path, error)
+                raise StorageUnavailable("The service's state can't be written.") from error
+
     def close(self) -> None:
         """Close the file; a later transaction opens it again."""
         with self._lock:

@@ -7,11 +7,12 @@ import click
 from evolvex_api import __version__
 from evolvex_api.cli.doctor import doctor
 from evolvex_api.cli.groups import group
-from evolvex_api.cli.service import check_config, serve
+from evolvex_api.cli.service import check_config, events, serve
 from evolvex_api.cli.setup import setup
 from evolvex_api.cli.sounds import sounds
 from evolvex_api.cli.upgrade import upgrade_host
 from evolvex_api.cli.users import user
+from evolvex_api.cli.webhooks import webhook
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -23,5 +24,8 @@ def main() -> None:
     """
 
 
-for command in (serve, check_config, doctor, setup, upgrade_host, user, group, sounds):
+for command in (
+    *(serve, events, check_config, doctor, setup, upgrade_host),
+    *(user, group, webhook, sounds),
+):
     main.add_command(command)

@@ -11,8 +11,10 @@ import click
 
 from evolvex_api import config as configuration
 from evolvex_api.backends.access_files import AccessFileError
+from evolvex_api.backends.failures import StorageUnavailable
 from evolvex_api.config import ConfigError
 from evolvex_api.core.access import AccessBook
+from evolvex_api.events.webhooks import WebhookError
 
 # sysexits.h: EX_CONFIG, "something was found in an unconfigured or misconfigured state".
 EXIT_CONFIG = 78
@@ -29,7 +31,7 @@ def config_option(command: _Command) -> _Command:
             return command(*args, **kwargs)
         except ConfigError as error:
             fail(str(error), EXIT_CONFIG)
-        except AccessFileError as error:
+        except (AccessFileError, WebhookError, StorageUnavailable) as error:
             fail(str(error), 1)
 
     option = click.option(

@@ -21,6 +21,17 @@ def serve(config_path: Path) -> None:
     server.serve(config_path)
 
 
+@click.command()
+@config_option
+def events(config_path: Path) -> None:
+    """Serve live calls and webhooks; SIGTERM ends it."""
+    from evolvex_api import server  # noqa: PLC0415
+    from evolvex_api.events import app  # noqa: PLC0415
+
+    app.require_secret(configuration.load(config_path))
+    server.serve(config_path, app.SERVICE)
+
+
 @click.command("check-config")
 @config_option
 def check_config(config_path: Path) -> None:

@@ -50,3 +50,12 @@ class Link:
         # A line end can stand in none of the three, so no other three have the same text.
         signed = f"{self.uniqueid}\n{self.group}\n{self.expires}".encode("utf-8", "replace")
         return hmac.new(secret, signed, hashlib.sha256).hexdigest()
+
+
+def base_of(public_url: str, prefix: str = "/pbx/api/index") -> str:
+    """Return the address before a method's name.
+
+    `public_url` may name the host alone or the API's own path. When it is empty, what is returned
+    is a path, good for a page of the same host.
+    """
+    return public_url if public_url.endswith("/api/index") else f"{public_url}{prefix}"

@@ -12,6 +12,7 @@ PHONE = ("sip-tester", "sox")
 PHP = ("php-cli", "php-curl", "php-mysql")
 WEB = ("nginx-light", "apache2-bin")
 BROWSER = ("chromium", "chromium-driver")
+NODE = ("nodejs", "npm")
 
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _POLICY_TEXT = "#!/bin/sh\n# Nothing starts while the test lab installs packages.\nexit 101\n"

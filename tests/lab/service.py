@@ -74,6 +74,8 @@ class Service(Server):
         self.cache = self.directory / "cache"
         self.state = self.directory / "state"
         self.uploads = asterisk.sounds / "evolvex"
+        self.state = self.directory / "state"
+        self.events_port = free_ports()
         self._asterisk = asterisk
         self._database = database
         self._schema = schema
@@ -177,12 +179,18 @@ class Service(Server):
             "recordings": {"root": str(self._asterisk.monitor)},
             "mp3": {"cache_dir": str(self.cache)},
             "uploads": {"directory": str(self.uploads)},
+            "events": {
+                "bind": f"127.0.0.1:{self.events_port}",
+                "username": "evolvex-events",
+                "secret": self._asterisk.ami_secret,
+            },
         }
 
     def _prepare(self) -> None:
         self.cache.mkdir(exist_ok=True)
         self.state.mkdir(exist_ok=True)
         self.uploads.mkdir(exist_ok=True)
+        self.state.mkdir(exist_ok=True)
         if not self.config.exists():
             self.write_config()
 

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
-from flask import Flask
+from werkzeug.routing import Rule
+from werkzeug.test import TestResponse
 
 from evolvex_api import config, errors
 from evolvex_api.api.openapi import document
 from evolvex_api.app import PREFIXES, create_app
 from evolvex_api.backends.access_files import AccessFiles
 from evolvex_api.core.refusals import Code
+from evolvex_api.events import app as events_app
 from evolvex_api.params import Params
 
 # Flask adds these to every route by itself.
 _IMPLIED = {"HEAD", "OPTIONS"}
+# What nginx and Apache route to the service of live calls.
+_LIVE = ("/calls", "/events")
 _NOWHERE = "[ami]\nport = 1\nsecret = s\n[cdr]\nport = 1\npassword = p\n"
 
 
@@ -33,12 +38,30 @@ def key(tmp_path: Path) -> str:
     return files.add_user("crm", group, "", None)
 
 
+class Api:
+    """The applications of the two services, with nothing behind them that would answer."""
+
+    def __init__(self, settings: config.Config) -> None:
+        self.first = create_app(settings)
+        self.live = events_app.create_app(settings)
+
+    @property
+    def rules(self) -> Iterator[Rule]:
+        """The routes of both."""
+        return itertools.chain(self.first.url_map.iter_rules(), self.live.url_map.iter_rules())
+
+    def open(self, path: str, **arguments: Any) -> TestResponse:
+        """Ask the service that the web server would ask."""
+        service = self.live if path in _LIVE else self.first
+        return service.test_client().open(PREFIXES[0] + path, **arguments)
+
+
 @pytest.fixture
-def app(tmp_path: Path, key: str) -> Flask:
-    """The application, with nothing behind it that would answer."""
+def app(tmp_path: Path, key: str) -> Api:
+    """Both services."""
     path = tmp_path / "evolvex.conf"
-    path.write_text(_NOWHERE)
-    return create_app(config.load(path))
+    path.write_text(f"[server]\nstate_dir = {tmp_path}\n{_NOWHERE}")
+    return Api(config.load(path))
 
 
 def operations() -> list[tuple[str, str]]:
@@ -89,10 +112,10 @@ def example_request(verb: str, path: str, without: str = "") -> dict[str, Any]:
     return arguments
 
 
-def test_every_route_and_method_is_documented_and_exists(app: Flask) -> None:
+def test_every_route_and_method_is_documented_and_exists(app: Api) -> None:
     served = {
         (method.lower(), rule.rule)
-        for rule in app.url_map.iter_rules()
+        for rule in app.rules
         if "/console" not in rule.rule  # pages for people
         for method in (rule.methods or set()) - _IMPLIED
     }
@@ -102,7 +125,7 @@ def test_every_route_and_method_is_documented_and_exists(app: Flask) -> None:
 
 @pytest.mark.parametrize(("verb", "path"), operations())
 def test_parameters_read_are_those_documented(
-    app: Flask, key: str, verb: str, path: str, monkeypatch: pytest.MonkeyPatch
+    app: Api, key: str, verb: str, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: set[str] = set()
     plain = Params.optional
@@ -123,7 +146,7 @@ def test_parameters_read_are_those_documented(
     if path not in {"/openapi.json", "/health"}:
         arguments["query_string"]["api_key"] = key
         asked.add("api_key")
-    answer = app.test_client().open(PREFIXES[0] + path, **arguments)
+    answer = app.open(path, **arguments)
     assert answer.status_code not in (400, 401, 403, 405, 500), answer.get_data(as_text=True)
     documented = set(query_parameters(verb, path)) | set(body_properties(verb, path)) - {"file"}
     if operation(verb, path).get("security") != []:
@@ -143,10 +166,10 @@ def required_parameters() -> list[tuple[str, str, str]]:
 
 @pytest.mark.parametrize(("verb", "path", "name"), required_parameters())
 def test_what_is_documented_as_required_is(
-    app: Flask, key: str, verb: str, path: str, name: str
+    app: Api, key: str, verb: str, path: str, name: str
 ) -> None:
-    answer = app.test_client().open(
-        PREFIXES[0] + path,
+    answer = app.open(
+        path,
         headers={"X-API-Key": key},
         **example_request(verb, path, without=name),
     )
@@ -155,18 +178,16 @@ def test_what_is_documented_as_required_is(
     assert (answer.json["code"], answer.json["parameter"]) == ("missing_parameter", name)
 
 
-def test_required_in_the_document_is_all_that_is_required(app: Flask, key: str) -> None:
+def test_required_in_the_document_is_all_that_is_required(app: Api, key: str) -> None:
     named = {(verb, path) for verb, path, _ in required_parameters()}
     for verb, path in set(operations()) - named:
-        answer = app.test_client().open(
-            PREFIXES[0] + path, method=verb.upper(), headers={"X-API-Key": key}
-        )
+        answer = app.open(path, method=verb.upper(), headers={"X-API-Key": key})
         assert answer.status_code in (200, 503), (path, answer.get_data(as_text=True))
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-def test_served_without_a_key_with_the_server_it_was_asked_at(app: Flask, prefix: str) -> None:
-    answer = app.test_client().get(f"{prefix}/openapi.json")
+def test_served_without_a_key_with_the_server_it_was_asked_at(app: Api, prefix: str) -> None:
+    answer = app.first.test_client().get(f"{prefix}/openapi.json")
     assert answer.status_code == 200
     assert answer.json is not None
     assert answer.json["servers"] == [{"url": prefix}]
