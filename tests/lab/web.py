@@ -122,19 +122,24 @@ class Apache(WebServer):
 
 
 class Nginx(WebServer):
-    """nginx before a service; recordings and cache lie also at /recordings/ and /cache/."""
+    """nginx before a service and, when it is given, that of live calls.
+
+    Recordings and cache lie also at /recordings/ and /cache/.
+    """
 
     name = "nginx"
 
-    def __init__(self, service: SocketService, monitor: Path) -> None:
+    def __init__(self, service: Service, monitor: Path, events: Service | None = None) -> None:
         super().__init__()
         self._places = {
             "/etc/evolvex/": f"{_SHIPPED}/nginx/",
-            "/run/evolvex-api/gunicorn.sock": str(service.socket),
+            "unix:/run/evolvex-api/gunicorn.sock": _upstream(service),
             "/var/spool/asterisk/monitor/": f"{monitor}/",
             "/var/cache/evolvex-api/": f"{service.cache}/",
             "/var/log/nginx/": f"{self.directory}/",
         }
+        if events:
+            self._places["unix:/run/evolvex-api/events.sock"] = _upstream(events)
         self._main = {
             "@DIR@": str(self.directory),
             "@PORT@": str(self.port),
@@ -151,6 +156,13 @@ class Nginx(WebServer):
 
     def _command(self) -> Sequence[str]:
         return ["nginx", "-e", f"{self.directory}/error.log", "-c", f"{self.directory}/nginx.conf"]
+
+
+def _upstream(service: Service) -> str:
+    """Where nginx finds a service."""
+    if isinstance(service, SocketService):
+        return f"unix:{service.socket}"
+    return f"127.0.0.1:{service.port}"
 
 
 def _replaced(text: str, values: Mapping[str, str]) -> str:
