@@ -30,11 +30,12 @@ def next_package(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("next"), "1000.0.0")
 
 
-def build(folder: Path, version: str = "") -> Path:
+def build(folder: Path, version: str = "", arch: str = "amd64") -> Path:
     """Build the package into a folder; its unit tests are `make deb`'s."""
     subprocess.run(
         [ROOT / "packaging" / "build-deb", folder, version],
-        env=os.environ | {"DEB_BUILD_OPTIONS": "nocheck", "PIP": str(ROOT / ".venv/bin/pip")},
+        env=os.environ
+        | {"DEB_BUILD_OPTIONS": "nocheck", "PIP": str(ROOT / ".venv/bin/pip"), "ARCH": arch},
         stdout=subprocess.DEVNULL,
         check=True,
     )

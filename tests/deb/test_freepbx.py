@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deb.pbx import PbxHost, healthy, install
+from tests.deb.pbx import PbxHost, healthy
+from tests.deb.role import Role
 from tests.lab.server import wait_until
 
 
@@ -17,15 +18,24 @@ from tests.lab.server import wait_until
 def host(package: Path) -> Iterator[PbxHost]:
     with PbxHost("bookworm", freepbx=True) as started:
         started.prepare()
-        install(started, package)
+        started.copy_in(package, "/root/evolvex-api.deb")
         yield started
 
 
-def test_setup_uses_freepbxs_places(host: PbxHost) -> None:
+def test_setup_by_ansible_uses_freepbxs_places(host: PbxHost) -> None:
     manager = host.read("/etc/asterisk/manager.conf")
-    said = host.run("evolvex-api setup --yes")
-    host.key = re.search(r"key, shown only now: (\S+)", said)[1]  # type: ignore[index]
-    assert "fail" not in re.findall(r"^\w+", said, re.M), said
+    host.key = "5485137a-1a2b-4c3d-8e4f-a0b1c2d3e4f5"
+    role = Role(
+        host,
+        {
+            "evolvex_api_deb": "/root/evolvex-api.deb",
+            "evolvex_api_options": "[server]\nthreads = 32\n",
+            "evolvex_api_key": host.key,
+        },
+    )
+    assert {"The package", "Setup"} <= set(role.run())
+    assert role.run() == []
+    assert healthy(host)
     assert "[evolvex]" in host.read("/etc/asterisk/manager_custom.conf")
     assert host.run("stat -c %U:%G /etc/asterisk/manager_custom.conf") == "asterisk:asterisk"
     assert host.read("/etc/asterisk/manager.conf") == manager
