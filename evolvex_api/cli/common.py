@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+import pwd
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
@@ -18,6 +20,7 @@ from evolvex_api.events.webhooks import WebhookError
 
 # sysexits.h: EX_CONFIG, "something was found in an unconfigured or misconfigured state".
 EXIT_CONFIG = 78
+_SERVICE_USER = "evolvex"
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -43,6 +46,18 @@ def config_option(command: _Command) -> _Command:
         help="The configuration file; users.d and groups.d lie beside it.",
     )
     return option(guarded)  # type: ignore[return-value]  # functools.wraps keeps the signature
+
+
+def become_service_user() -> None:
+    """Run the rest with the rights of the service's user, when root runs it where there is one."""
+    try:
+        user = pwd.getpwnam(_SERVICE_USER)
+    except KeyError:
+        return
+    if os.geteuid() == 0:
+        os.setgroups(os.getgrouplist(user.pw_name, user.pw_gid))
+        os.setgid(user.pw_gid)
+        os.setuid(user.pw_uid)
 
 
 def report_problems(book: AccessBook) -> None:

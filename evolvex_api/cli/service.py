@@ -8,7 +8,7 @@ import click
 
 from evolvex_api import config as configuration
 from evolvex_api.backends import access_store
-from evolvex_api.cli.common import config_option, report_problems
+from evolvex_api.cli.common import become_service_user, config_option, report_problems
 
 
 @click.command()
@@ -35,7 +35,9 @@ def events(config_path: Path) -> None:
 @click.command("check-config")
 @config_option
 def check_config(config_path: Path) -> None:
-    """Check configuration, users and groups; exit 78 on a fault."""
+    """Check configuration, users and groups as the service reads them; exit 78 on a fault."""
+    # A file that root alone can read is as good as missing.
+    become_service_user()
     configuration.load(config_path)
     book = access_store.load(config_path)
     report_problems(book)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime
 
 from evolvex_api.backends.ami.client import Ami
@@ -33,6 +34,22 @@ def check_ami(config: Config) -> Iterator[Finding]:
             yield Finding(f"AMI right {right}", "ok", "granted")
         else:
             yield Finding(f"AMI right {right}", "fail", "missing", mend)
+
+
+def check_events_login(config: Config) -> Iterator[Finding]:
+    """Whether the service of live calls can log in."""
+    events = config.events
+    mend = "run evolvex-api setup, which makes this AMI user"
+    if not events.secret:
+        yield Finding("AMI of live calls", "warn", "[events] secret is not set", mend)
+        return
+    settings = replace(config.ami, username=events.username, secret=events.secret)
+    try:
+        Ami(settings).describe()
+    except BackendFailure as error:
+        yield Finding("AMI of live calls", "fail", f"{error}{cause(error)}", mend)
+        return
+    yield Finding("AMI of live calls", "ok", f"{events.username} can log in")
 
 
 def check_call_log(config: Config) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ INSIDE: tuple[Check, ...] = (
     configuration.check_calls,
     configuration.check_bind,
     backends.check_ami,
+    backends.check_events_login,
     backends.check_call_log,
     storage.check_recordings,
     storage.check_folders,

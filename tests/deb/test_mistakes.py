@@ -217,6 +217,14 @@ def test_folders_that_the_sandbox_hides_are_named(host: PbxHost) -> None:
     host.run("rm /etc/evolvex/evolvex.conf.d/a.conf")
 
 
+def test_a_file_that_the_service_can_not_read_is_named(host: PbxHost) -> None:
+    host.run("printf '[user]\n' > /etc/evolvex/users.d/mine.conf")
+    host.run("chmod 0600 /etc/evolvex/users.d/mine.conf")
+    said = host.run("evolvex-api check-config", check=False)
+    assert "users.d/mine.conf: cannot be read: Permission denied" in said
+    host.run("rm /etc/evolvex/users.d/mine.conf")
+
+
 def test_a_clock_that_is_off_is_named(host: PbxHost) -> None:
     host.run("mariadb -e \"SET GLOBAL time_zone = '+05:00'\"")
     found = doctor(host, "clock")
