@@ -35,7 +35,7 @@ def events(config_path: Path) -> None:
 @click.command("check-config")
 @config_option
 def check_config(config_path: Path) -> None:
-    """Check configuration, users and groups as the service reads them; exit 78 on a fault."""
+    """Check configuration, users and groups; exit 78 on a fault."""
     # A file that root alone can read is as good as missing.
     become_service_user()
     configuration.load(config_path)

@@ -1,7 +1,7 @@
 """A PBX host in a container, as its packages leave it, or as FreePBX 17 does.
 
-Debian 12 has Asterisk 16 as a package (of Debian 11). Debian 13 and FreePBX's host have Asterisk
-22, which no package of theirs brings, so it runs below a root of its own.
+Debian 12 has Asterisk 16 as a package (of Debian 11). Debian 13 has Asterisk 22, which no package
+of its own brings, so it runs below a root of its own.
 """
 
 import json
@@ -94,7 +94,7 @@ class PbxHost(Container):
     """
 
     def __init__(self, suite: str, freepbx: bool = False) -> None:
-        self._packaged = suite == "bookworm" and not freepbx
+        self._packaged = suite == "bookworm"
         if self._packaged:
             super().__init__(suite, kind="pbx")
         else:
@@ -107,6 +107,8 @@ class PbxHost(Container):
         self._make_database()
         if self._packaged:
             self._configure_asterisk()
+            if self.freepbx:
+                self._make_freepbx()
             self.run("systemctl restart asterisk")
         else:
             self._make_asterisk()
@@ -194,15 +196,9 @@ class PbxHost(Container):
             "install -d -o asterisk -g asterisk -m 0750 /var/lib/asterisk /var/log/asterisk"
             " /var/spool/asterisk /var/spool/asterisk/monitor"
             " && install -d -o asterisk -g asterisk -m 0755 /var/lib/asterisk/sounds"
-            " && ln -s /usr/share/asterisk/documentation /var/lib/asterisk/"
         )
-        # As a build by hand has it: everything below /var/lib/asterisk.
-        self.write(
-            "/etc/asterisk/asterisk.conf", "[directories]\nastdatadir => /var/lib/asterisk\n"
-        )
+        self._keep_data_in_var_lib()
         self._configure_asterisk()
-        if self.freepbx:
-            self._make_freepbx()
         shared = " ".join(_SHARED)
         self.run(f"for path in {shared}; do mount --rbind $path {_ASTERISK_ROOT}$path; done")
         self.write(
@@ -212,6 +208,15 @@ class PbxHost(Container):
         )
         self.write("/etc/systemd/system/asterisk.service", _UNIT)
         self.run("systemctl daemon-reload && systemctl start asterisk")
+
+    def _keep_data_in_var_lib(self) -> None:
+        """As a build by hand has it, and FreePBX."""
+        self.write(
+            "/etc/asterisk/asterisk.conf",
+            "[directories]\nastdatadir => /var/lib/asterisk\n",
+            "0640",
+        )
+        self.run("ln -s /usr/share/asterisk/documentation /var/lib/asterisk/")
 
     def _configure_asterisk(self) -> None:
         """What the administrator has configured: the call log's table, and a dialplan."""
@@ -226,6 +231,7 @@ class PbxHost(Container):
 
     def _make_freepbx(self) -> None:
         """What FreePBX writes; it gives all of /etc/asterisk to asterisk (fwconsole chown)."""
+        self._keep_data_in_var_lib()
         self.write("/etc/asterisk/manager.conf", _FREEPBX_MANAGER, "0640")
         self.run("touch /etc/asterisk/manager_additional.conf /etc/asterisk/manager_custom.conf")
         self.write("/etc/freepbx.conf", _FREEPBX_CONF, "0640")

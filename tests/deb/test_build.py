@@ -24,7 +24,7 @@ def test_installs_by_name_from_the_signed_repository(package: Path, tmp_path: Pa
         text=True,
         check=True,
     ).stdout.strip()
-    with Container("bookworm", [f"{repository}:/srv/apt"]) as host:
+    with Container("bookworm", [f"{repository}:/srv/apt"], kind="pbx") as host:
         host.write(
             "/etc/apt/sources.list.d/evolvex-api.list",
             "deb [signed-by=/srv/apt/evolvex-api.gpg] file:/srv/apt stable main\n",

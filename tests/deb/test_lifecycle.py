@@ -373,6 +373,42 @@ def test_setup_can_be_undone_without_asterisk(host: PbxHost) -> None:
     assert healthy(host)
 
 
+def test_what_version_1_0_left_moves_along(host: PbxHost) -> None:
+    """Its sounds, www-data's group and its list of files, as that version left them."""
+    old, sound = "/var/lib/asterisk/sounds/evolvex", "11111111-2222-3333-4444-555555555555.wav"
+    host.run("evolvex-api setup --remove")
+    host.run(
+        f"rm -rf {old}; install -d -o evolvex -g asterisk -m 2750 {old}"
+        f" && install -o asterisk -g asterisk /dev/null {old}/{sound}"
+        " && gpasswd --add www-data asterisk"
+        " && echo /etc/nginx/sites-available/default > /etc/evolvex/setup.files"
+    )
+    host.run("evolvex-api upgrade-host")
+    assert host.run(f"readlink {old}") == "/var/lib/evolvex-api/playback"
+    assert host.run(f"stat -L -c %U {old}/{sound}") == "evolvex"
+    assert host.succeeds(f"runuser -u asterisk -- test -r {old}/{sound}")
+    assert "www-data" not in host.run("getent group asterisk")
+    assert host.succeeds("runuser -u www-data -- ls /var/spool/asterisk/monitor")
+    assert "allow all" in host.read("/etc/evolvex/nginx-clients.conf")
+    host.run("evolvex-api setup --yes --private")
+    assert healthy(host)
+
+
+def test_a_backup_is_restored_on_a_new_host(host: PbxHost) -> None:
+    """As docs/operations.md says."""
+    host.run("tar -czf /root/evolvex.tar.gz --acls -C / etc/evolvex var/lib/evolvex-api")
+    host.run("evolvex-api setup --remove && apt-get -qq purge --yes evolvex-api")
+    host.run(f"{APT} /root/evolvex-api.deb")
+    units = " ".join(f"evolvex-api{name}" for name in (".socket", ".service", "-events.socket"))
+    host.run(f"systemctl stop {units} evolvex-api-events.service")
+    host.run(
+        "tar -xzf /root/evolvex.tar.gz --acls --same-owner -C / && rm /etc/evolvex/setup.state"
+    )
+    host.run("systemctl start evolvex-api.socket evolvex-api-events.socket")
+    host.run("evolvex-api setup --yes")
+    assert healthy(host)
+
+
 def test_purge_leaves_nothing(host: PbxHost) -> None:
     host.run("apt-get -qq purge --yes evolvex-api")
     host.run("nginx -t && systemctl restart nginx")
