@@ -140,8 +140,10 @@ def _clean(name: str, text: str) -> str:
 
 
 def _plain(name: str, value: object) -> list[str]:
-    """The texts of a value that has no members of its own; null is none."""
-    return [text if key is None else _as_text(name, value) for key, text in _texts(name, value)]
+    """The text of a value that is a single one; null is none."""
+    if value is None:
+        return []
+    return [value if isinstance(value, str) else _as_text(name, value)]
 
 
 def _texts(name: str, value: object) -> list[tuple[str | None, str]]:

@@ -64,7 +64,7 @@ def parse(header: str, length: int) -> tuple[int, int] | None:
 
 def _check_preconditions(request: Request, etag: str | None, modified: datetime | None) -> None:
     """Raise ApiError(412) when the client wants what has changed (RFC 9110, 13.1.1 and 13.1.4)."""
-    if "If-Match" in request.headers:
+    if request.headers.get("If-Match", "").strip():
         # Compared strongly: a weak one never matches.
         given = request.if_match
         failed = not given.star_tag and (etag is None or etag not in given)
@@ -79,7 +79,7 @@ def _is_known(request: Request, etag: str | None, modified: datetime | None) -> 
     """True when the client has it already (RFC 9110, 13.1.2 and 13.1.3)."""
     if etag is None or modified is None:
         return False
-    if "If-None-Match" in request.headers:
+    if request.headers.get("If-None-Match", "").strip():
         return request.if_none_match.contains_weak(etag)
     since = request.if_modified_since
     return since is not None and modified <= since
@@ -87,10 +87,10 @@ def _is_known(request: Request, etag: str | None, modified: datetime | None) -> 
 
 def _range_applies(request: Request, etag: str | None, modified: datetime | None) -> bool:
     """True when no If-Range forbids a range (RFC 9110, 13.1.5)."""
-    condition = request.headers.get("If-Range")
-    if condition is None:
+    condition = request.headers.get("If-Range", "").strip()
+    if not condition:
         return True
-    if condition.lstrip().startswith(("W/", '"')):
+    if condition.startswith(("W/", '"')):
         # The very text: a weak one never matches.
-        return etag is not None and condition.strip() == f'"{etag}"'
+        return etag is not None and condition == f'"{etag}"'
     return modified is not None and request.if_range.date == modified

@@ -147,7 +147,7 @@ def test_an_empty_body_is_none(pbx: Pbx, kind: str) -> None:
     ("body", "kind"),
     [
         (b"start[]=2020-01-01&end[]=2020-01-01", FORM),
-        (b'{"start": ["2020-01-01"], "end": "2020-01-01", "extra": [{}], "none": null}', JSON),
+        (b'{"start[]": "2020-01-01", "end": "2020-01-01", "extra": [{}], "src": null}', JSON),
         (b'\xef\xbb\xbf{"start": "2020-01-01", "end": "2020-01-01"}', JSON + "; charset=utf-8"),
         (form_part("start", b"2020-01-01") + form_part("end[]", b"2020-01-01") + wire.FORM_END,
          MULTIPART),
@@ -392,7 +392,10 @@ def test_an_unknown_method_names_those_there_are(pbx: Pbx) -> None:
 
 @pytest.mark.parametrize(
     ("verb", "method", "allowed"),
-    [("GET", "uploads", {"POST"}), ("DELETE", "get_log_cdr", {"GET", "POST", "HEAD"})],
+    [
+        ("PUT", "uploads", {"DELETE", "GET", "HEAD", "POST"}),
+        ("DELETE", "get_log_cdr", {"GET", "POST", "HEAD"}),
+    ],
 )
 def test_405_names_what_works(pbx: Pbx, verb: str, method: str, allowed: set[str]) -> None:
     answer = pbx.service.request(verb, method, pbx.keys["all"])

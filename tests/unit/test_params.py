@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from flask import Flask
 
@@ -87,3 +89,28 @@ def test_several_values_hold_no_control_character(query: str) -> None:
         pytest.raises(ApiError, match="v holds a control character"),
     ):
         Params().pairs("v")
+
+
+@pytest.mark.parametrize("value", [{}, {"a": 1}, [], ["1"], [[]]])
+def test_json_has_single_values_for_single_parameters(value: object) -> None:
+    with (
+        APP.test_request_context("/", method="POST", json={"n": value}),
+        pytest.raises(ApiError, match="must be a string, a number or a Boolean"),
+    ):
+        Params().optional("n")
+
+
+def test_several_values_in_every_notation() -> None:
+    sent = {"v": ["a=1", "", None], "v[b]": 2, "v[]": "c=3", "v[7]": "d=4", "other": {"v": 1}}
+    body = {"data": json.dumps(sent), "content_type": "application/json"}
+    with APP.test_request_context("/?v=e&v[]=f", method="POST", **body):
+        assert Params().pairs("v") == [
+            (None, "e"),
+            (None, "f"),
+            (None, "a=1"),
+            ("b", "2"),
+            (None, "c=3"),
+            (None, "d=4"),
+        ]
+    with APP.test_request_context("/", method="POST", json={"v": {"a": 1, "b": None, "c": ""}}):
+        assert Params().pairs("v") == [("a", "1"), ("c", "")]
