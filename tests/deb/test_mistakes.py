@@ -251,6 +251,29 @@ def test_the_route_is_private_until_it_is_made_public(host: PbxHost) -> None:
     wait_until(lambda: host.run(f"{ask}/pbx/api/index/check") == "403", 10, "it is private")
 
 
+def test_a_call_log_on_another_host_is_let_through_the_sandbox(host: PbxHost) -> None:
+    host.run("ip address add 203.0.113.9/32 dev lo")
+    host.write("/etc/mysql/mariadb.conf.d/60-all.cnf", "[mariadbd]\nbind-address = 0.0.0.0\n")
+    host.run("systemctl restart mariadb")
+    host.run(
+        "mariadb",
+        text="CREATE USER reader@'%' IDENTIFIED BY 'x';"
+        "GRANT SELECT ON asteriskcdrdb.* TO reader@'%'",
+    )
+    host.write(
+        "/etc/evolvex/evolvex.conf.d/a.conf",
+        "[cdr]\nunix_socket =\nhost = 203.0.113.9\nuser = reader\npassword = x\n",
+    )
+    said = host.run("evolvex-api setup --yes")
+    assert "let 203.0.113.9 through" in said
+    assert "203.0.113.9" in host.run("systemctl show --property=IPAddressAllow evolvex-api")
+    assert host.curl("get_log_cdr").status == 200
+    host.run("rm /etc/evolvex/evolvex.conf.d/a.conf")
+    host.run("evolvex-api setup --remove")
+    assert not host.succeeds("ls /etc/systemd/system/evolvex-api*.service.d/*")
+    host.run("evolvex-api setup --yes")
+
+
 @pytest.mark.parametrize(
     ("fault", "repair", "reason"),
     [
