@@ -271,6 +271,18 @@ def state_of(host: PbxHost) -> str:
     )
 
 
+def undone(host: PbxHost) -> None:
+    """Nothing that setup did is left."""
+    # nginx's reload lets the workers that are there finish first.
+    wait_until(lambda: host.curl("check").status == 404, 10, "the route is gone")
+    assert (
+        host.run("grep -Rl 'evolvex-api' /etc/nginx/sites-* /etc/asterisk/manager* || true") == ""
+    )
+    assert host.run("mariadb -Ne \"SELECT count(*) FROM mysql.user WHERE user='evolvex'\"") == "0"
+    assert "www-data" not in host.run("getfacl -R /var/spool/asterisk /var/cache/evolvex-api")
+    assert not host.succeeds("ls /etc/evolvex/setup.*")
+
+
 class Answer:
     """What curl --include printed: the last answer's status, headers and body."""
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests.deb.conftest import SUITES
-from tests.deb.pbx import APT, PbxHost, healthy, install, state_of
+from tests.deb.constant_load import Load
+from tests.deb.pbx import APT, PbxHost, healthy, install, state_of, undone
 from tests.lab.server import wait_until
 
 _MARKS = re.compile(r"^[#;] >>> evolvex-api.*?^[#;] <<< evolvex-api[^\n]*\n", re.M | re.S)
@@ -44,25 +45,6 @@ def call(host: PbxHost) -> Any:
     host.cli("channel request hangup all")
     wait_until(lambda: host.curl("status").data == [], 10, "no live channel")
     return recorded
-
-
-class Load:
-    """Requests that go on through the web server while something happens to the service."""
-
-    def __init__(self, host: PbxHost) -> None:
-        self._host = host
-        host.copy_in(Path(__file__).with_name("load.py"), "/root/load.py")
-        host.run("rm -f /root/stop")
-        url = "http://127.0.0.1/pbx/api/index/check"
-        self._process = host.start("python3", "-I", "/root/load.py", url, host.key, "/root/stop")
-
-    def end(self) -> dict[str, Any]:
-        """Stop asking; {"asked": N, "failed": […]}."""
-        self._host.run("touch /root/stop")
-        printed, _ = self._process.communicate(timeout=90)
-        result: dict[str, Any] = json.loads(printed)
-        print("requests under way meanwhile:", result)
-        return result
 
 
 def test_installs_and_serves(host: PbxHost, package: Path) -> None:
@@ -340,18 +322,6 @@ def test_remove_keeps_keys_for_a_reinstallation(host: PbxHost, package: Path) ->
     host.run("nginx -t && systemctl reload nginx")
     install(host, package)
     assert healthy(host)
-
-
-def undone(host: PbxHost) -> None:
-    """Nothing that setup did is left."""
-    # nginx's reload lets the workers that are there finish first.
-    wait_until(lambda: host.curl("check").status == 404, 10, "the route is gone")
-    assert (
-        host.run("grep -Rl 'evolvex-api' /etc/nginx/sites-* /etc/asterisk/manager* || true") == ""
-    )
-    assert host.run("mariadb -Ne \"SELECT count(*) FROM mysql.user WHERE user='evolvex'\"") == "0"
-    assert "www-data" not in host.run("getfacl -R /var/spool/asterisk /var/cache/evolvex-api")
-    assert not host.succeeds("ls /etc/evolvex/setup.*")
 
 
 def test_setup_can_be_undone(host: PbxHost) -> None:
