@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
+from evolvex_api.backends.cdr import rows
 from evolvex_api.backends.cdr.client import Cdr
 from evolvex_api.core.calllog import CallRow
 from tests.integration.calllog import SCRATCH, Scratch, settings
@@ -123,3 +125,24 @@ def test_the_dialled_leg_of_a_real_call(any_pbx: Pbx) -> None:
             assert answer.data["file"] is heard
         got = any_pbx.service.get("get_file_wav", any_pbx.keys["sales"], uniqueid=leg)
         assert got.status == 200
+
+
+def test_every_id_takes_the_same_queries(scratch: Scratch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A call that its asker may not see is refused after the same work as one that is none."""
+    with_events(scratch, (f"{EPOCH}.3", f"{EPOCH}.1"))
+    for leg in (1, 2):
+        scratch.insert(start=NINE, uniqueid=f"{EPOCH}.{leg}", linkedid=f"{EPOCH}.1")
+    asked: list[int] = []
+    select = rows.select
+
+    def counted(*arguments: Any) -> Any:
+        asked.append(1)
+        return select(*arguments)
+
+    monkeypatch.setattr(rows, "select", counted)
+    counts = {}
+    for uniqueid in (f"{EPOCH}.1", f"{EPOCH}.2", f"{EPOCH}.3", f"{EPOCH}.99", "nothing"):
+        asked.clear()
+        scratch.cdr.call(uniqueid)
+        counts[uniqueid] = len(asked)
+    assert set(counts.values()) == {3}
