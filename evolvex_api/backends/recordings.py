@@ -41,12 +41,16 @@ _NOT_THERE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG, errn
 _SHORTEST_WAV = 44
 _SPELLINGS = {extension: tuple(formats.spellings(extension)) for extension in formats.BY_EXTENSION}
 _ORDER = {extension: number for number, extension in enumerate(formats.BY_EXTENSION)}
-# Every spelling of every extension, those in lower case first.
-_EXTENSIONS = tuple(
+# Every other spelling of every extension.
+_ODD_SPELLINGS = tuple(
     dict.fromkeys(
-        [*_SPELLINGS, *(other for spellings in _SPELLINGS.values() for other in spellings)]
+        other
+        for extension, spellings in _SPELLINGS.items()
+        for other in spellings
+        if other != extension
     )
 )
+_EXTENSIONS = (*_SPELLINGS, *_ODD_SPELLINGS)
 
 # Also for a recording that is not the caller's: no word may tell the two apart.
 NOT_FOUND = "There is no recording of this call."
@@ -162,13 +166,16 @@ class Recordings:
     def _by_id(self, uniqueid: str, search: _Search) -> Iterator[_Candidate]:
         if not uniqueid or "/" in uniqueid:
             return
-        for extension in _EXTENSIONS:
+        for extension in _SPELLINGS:
             yield _Candidate(f"{self._root}/{uniqueid}.{extension}")
         for pattern in self._patterns:
             days = _days(uniqueid) if recording_paths.is_dated(pattern) else (None,)
             for day in days:
                 steps = recording_paths.parts(pattern, uniqueid, day)
                 yield from map(_Candidate, search.matching(steps))
+        # Many and rare, so last.
+        for extension in _ODD_SPELLINGS:
+            yield _Candidate(f"{self._root}/{uniqueid}.{extension}")
 
     def _by_name(self, name: str, uniqueid: str) -> Iterator[str]:
         """Where a file that is known by name can be, under any extension known.
