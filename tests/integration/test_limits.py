@@ -167,7 +167,7 @@ def test_what_counts_is_what_was_let_through(limited: Limited) -> None:
         assert limited.call(key, exten="810").code == "number_denied"
         assert limited.call(key, exten="1 0").code == "invalid_parameter"
     assert limited.call(key).status == 200
-    assert limited.call(key, context="nowhere").code == "rejected_by_pbx"
+    assert limited.call(key, priority="nolabel").code == "rejected_by_pbx"
     assert refused(limited.call(key), 1, 60)
     head = limited.service.request("HEAD", "originate", key, params=HELD)
     assert (head.status, bool(head.headers["Retry-After"])) == (429, True)
