@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import signal
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import quote
 
@@ -459,6 +462,24 @@ def test_old_clients_get_whole_answers(pbx: Pbx) -> None:
         client.send(sent)
         assert client.answer().status == 200
         assert client.closed()
+
+
+def test_a_reload_loses_no_request_and_ends_the_old_workers(pbx: Pbx) -> None:
+    old = set(pbx.service.worker_pids())
+    sent = request(line("GET", "check"), X_API_Key=pbx.keys["all"])
+
+    def ask_on() -> set[int]:
+        return {exchange(pbx.service, sent).status for _ in range(60)}
+
+    with ThreadPoolExecutor(4) as pool, Wire(pbx.service) as kept:
+        kept.send(sent)
+        assert kept.answer().status == 200
+        asking = [pool.submit(ask_on) for _ in range(4)]
+        os.kill(pbx.service.pid, signal.SIGHUP)
+        assert {status for job in asking for status in job.result()} == {200}
+        assert kept.closed()
+    # Nobody waits for connections that only might send something.
+    wait_until(lambda: not old & set(pbx.service.worker_pids()), 20, "the old workers have ended")
 
 
 def test_no_key_reaches_the_journal(pbx: Pbx) -> None:
