@@ -104,7 +104,7 @@ class Journal:
 
 
 class _Followed:
-    """A response body that counts its bytes and tells when it is closed."""
+    """A response body that counts its bytes and reports its end."""
 
     def __init__(self, body: Iterable[bytes], made: Entry) -> None:
         self._body = body
@@ -127,7 +127,7 @@ class _Followed:
 def _follow_file(wrapper: Any, made: Entry) -> Iterable[bytes]:
     """Follow a wsgi.file_wrapper, which must stay what it is for gunicorn to use sendfile(2).
 
-    The file's position tells what was sent when the client went away; when all was sent, gunicorn
+    The file's position shows what was sent when the client went away; when all was sent, gunicorn
     has put it back to where it was.
     """
     file, close = wrapper.filelike, wrapper.close

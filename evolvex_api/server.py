@@ -30,7 +30,7 @@ from evolvex_api.worker.thread_worker import ENDING, Worker
 
 log = logging.getLogger(__name__)
 
-# Streams of recordings may be under way when the service is told to end.
+# Streams of recordings may be under way when the service is stopped.
 _GRACEFUL_TIMEOUT = 30
 # Each connection takes a descriptor, and so does each file and each connection to a backend.
 _DESCRIPTORS = 8192
@@ -111,7 +111,7 @@ def _given_sockets() -> bool:
 
 
 def serve(config_path: Path, service: Service | None = None) -> None:
-    """Serve the API, or another service, until told to end.
+    """Serve the API, or another service, until a signal ends it.
 
     Raises ConfigError before anything is opened.
     """

@@ -46,7 +46,7 @@ def find(scope: Scope, uniqueid: str) -> Recording:
 
 
 def exists(scope: Scope, uniqueid: str) -> bool:
-    """True when `find` would find a recording that can be played. Raises what tells neither."""
+    """True when `find` would find a recording that can be played. Raises what leaves it open."""
     try:
         recording = find(scope, uniqueid)
     except (RecordingNotFound, UnsupportedAudio):

@@ -36,7 +36,7 @@ class StorageUnavailable(BackendFailure):
 
 
 class RecordingNotFound(BackendFailure):
-    """No recording lies where one could be (or none that may be told of)."""
+    """No recording lies where one could be, or none that the caller may hear."""
 
 
 class RecordingEmpty(RecordingNotFound):

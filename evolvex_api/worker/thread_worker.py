@@ -22,7 +22,7 @@ from evolvex_api.worker.loop import BREAK, CLOSE, KEEP, Loop, Outcome
 
 log = logging.getLogger(__name__)
 
-# What tells a worker to end.
+# The signals that end a worker.
 ENDING = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
 # The share of threads that only quick requests get: one in so many.
 _QUICK_SHARE = 8
@@ -46,7 +46,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]  # gunicorn has no type inform
         signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
 
     def run(self) -> None:
-        """Serve until told to end, then finish what has begun; called by gunicorn."""
+        """Serve until a signal ends it, then finish what has begun; called by gunicorn."""
         threads = self.cfg.threads
         quick = max(1, threads // _QUICK_SHARE) if self.quick else 0
         self._local = threading.local()

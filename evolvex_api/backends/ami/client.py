@@ -215,7 +215,7 @@ class Ami:
         try:
             session.connect(self._settings.host, self._settings.port)
             session.login(self._settings.username, self._settings.secret)
-        except Exception as error:  # noqa: BLE001  # whatever it is, others wait to be told
+        except Exception as error:  # noqa: BLE001  # others wait for the outcome, whatever it is
             session.close()
             log.warning("no AMI session: %s", error)
             failure = error
@@ -238,7 +238,7 @@ def _with_call_events(session: Session, events: contextlib.ExitStack) -> Session
 
 
 def _ask_facts(session: Session) -> Facts:
-    """Rights are told by refusals: these actions do nothing but say whether they were allowed."""
+    """Find the rights by refusals: these actions do nothing but report whether they are allowed."""
     actions = {
         # Without a Channel nothing can be dialled.
         "originate": {"Action": "Originate"},

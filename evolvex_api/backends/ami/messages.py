@@ -124,7 +124,7 @@ class Framer:
             message = bytes(self._buffer[: length - len(MESSAGE_END)])
             action_id = self._list[0] if self._list else _action_id(message)
             if not self._list and _LIST_STARTS in message and action_id in self._expected:
-                # Its messages are not told apart before the last is there.
+                # Its messages are not separated before the last is there.
                 end = _ACTION_ID + action_id.encode() + b"\r\nEventList: Complete\r\n"
                 self._list, self._looked_at = (action_id, end), length
                 continue

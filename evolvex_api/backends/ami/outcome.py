@@ -125,8 +125,8 @@ def outcome(
 
 def _cause(hangups: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """Cause and Cause-txt of the leg; of a Local channel's two halves, those that say most."""
-    told = [hangup for hangup in hangups if hangup.get("Cause", "") not in _SILENT]
+    known = [hangup for hangup in hangups if hangup.get("Cause", "") not in _SILENT]
     # The half that dialled on knows why; the other one was only let go.
-    told.sort(key=lambda hangup: hangup.get("Cause") == "16")
-    best = next(iter(told or hangups), {})
+    known.sort(key=lambda hangup: hangup.get("Cause") == "16")
+    best = next(iter(known or hangups), {})
     return {name: best[name] for name in ("Cause", "Cause-txt") if name in best}

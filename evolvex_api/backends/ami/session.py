@@ -187,7 +187,7 @@ class Session(asterisk.manager.Manager):  # type: ignore[misc]  # pyst2 has no t
                         self.send_action({"Action": "Events", "EventMask": NO_EVENTS})
 
     def close(self) -> None:
-        """End the session; whoever waits for an answer is told."""
+        """End the session; whoever waits for an answer gets AmiError."""
         self._connected.clear()
         connection = self.__dict__.get("_socket")
         if connection is None:

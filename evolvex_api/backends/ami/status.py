@@ -1,4 +1,4 @@
-"""What AMI's action Status tells, as channels: pure parsing, no connection.
+"""The answer to AMI's action Status as channels: pure parsing, no connection.
 
 Source: Asterisk's manager documentation, action Status and event Status; the order of headers is
 that of `action_status` in Asterisk's main/manager.c: own headers, variables, ActionID.
@@ -48,7 +48,7 @@ FILTERS = {
 class _Parsed:
     """A channel and its JSON text around the value of Seconds, both without the ActionID.
 
-    Where that value can't be told for sure, it is in `before`, and `is_reusable` False. `ids` are
+    Where that value is not certain, it is in `before`, and `is_reusable` False. `ids` are
     those of the call that it belongs to.
     """
 
@@ -200,8 +200,8 @@ class SharedRun:
     """Lets callers at the same time share one run of a function that started after they came.
 
     A caller joins the next run, never one that is under way: what that one brings may be older
-    than the caller's request. Only when that one finds no PBX, those who wait for the next are told
-    the same: they have waited long enough, and a dead PBX need not be asked again at once.
+    than the caller's request. Only when that one finds no PBX, those who wait for the next get
+    the same failure: they have waited long enough, and a dead PBX need not be asked again at once.
     """
 
     def __init__(self, run: Callable[[], Snapshot]) -> None:
