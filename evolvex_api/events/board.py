@@ -16,6 +16,7 @@ _MEMORY = 600.0
 # … and how many of them at most.
 _ENDED_CALLS = 5000
 _GONE_CHANNELS = 20000
+_RESPONSES = 1000
 
 
 class Board:
@@ -35,6 +36,7 @@ class Board:
         self.gone: dict[str, float] = {}
         self.bridges: dict[str, Bridge] = {}
         self.recorders: list[Recorder] = []
+        self.responses: dict[str, tuple[str, str]] = {}
         self.is_rebuilding = False
 
     def see(self, fields: Fields, prefix: str = "", is_new: bool = False) -> Channel | None:
@@ -142,11 +144,18 @@ class Board:
         call.context, call.exten = context, exten
         call.direction = self.directions.of(context, exten)
 
-    def response_came(self, call: Call) -> None:
-        """An originate is over; its call ends now if all its channels have gone before."""
-        call.awaits_response = False
-        if call.empty_since is not None and not call.channels:
-            self._end(call, "hangup")
+    def originated(self, call: Call) -> None:
+        """A call was begun by an originate; it is over when the response has come as well."""
+        call.awaits_response = True
+        if call.linkedid in self.responses:
+            self._respond(call)
+
+    def response_came(self, linkedid: str, place: tuple[str, str]) -> None:
+        """An originate is over, which was for that context and extension."""
+        self.responses[linkedid] = place
+        call = self.calls.get(linkedid)
+        if call is not None:
+            self._respond(call)
 
     def end_overdue(self, patience: float) -> None:
         """End calls that have been without a channel for `patience` seconds."""
@@ -204,6 +213,8 @@ class Board:
         self.gone = {uid: when for uid, when in self.gone.items() if when > self.now - _MEMORY}
         for linkedid in [id_ for id_, call in self.ended.items() if self._is_old(call)]:
             del self.ended[linkedid]
+        for linkedid in list(self.responses)[: max(0, len(self.responses) - _RESPONSES)]:
+            del self.responses[linkedid]
         for uid in list(self.gone)[: max(0, len(self.gone) - _GONE_CHANNELS)]:
             del self.gone[uid]
         for linkedid in list(self.ended)[: max(0, len(self.ended) - _ENDED_CALLS)]:
@@ -211,6 +222,17 @@ class Board:
 
     def _is_old(self, call: Call) -> bool:
         return call.end is not None and call.end < self.now - _MEMORY
+
+    def _respond(self, call: Call) -> None:
+        """Take over what an originate was for; the call ends if all its channels have gone."""
+        call.awaits_response = False
+        context, exten = self.responses[call.linkedid]
+        if context:
+            call.contexts.add(context)
+            if is_number(exten):
+                self.place(call, context, exten)
+        if not call.channels:
+            self._end(call, "hangup")
 
     def _appear(self, fields: Fields, prefix: str) -> Channel | None:
         linkedid = self._living(fields[f"{prefix}Linkedid"])

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from evolvex_api.events import outcome
 from evolvex_api.events.board import Board
 from evolvex_api.events.call import Call, Leg, Recorder
-from evolvex_api.events.channels import RINGING, Bridge, Channel, is_number, known, leg_number
+from evolvex_api.events.channels import RINGING, Bridge, Channel, known, leg_number
 from evolvex_api.events.trust import Fields
 
 Handler = Callable[[Board, Fields], None]
@@ -85,7 +85,7 @@ def _dial_begin(board: Board, fields: Fields) -> None:
         return
     call, channel.is_dialled = board.call_of(channel), True
     if "Uniqueid" not in fields and channel.is_root:
-        call.awaits_response = True
+        board.originated(call)
     channel.number = leg_number(channel.name, channel.number, fields["DialString"])
     if channel.uniqueid in call.ringing:
         call.ringing[channel.uniqueid] = channel.leg
@@ -272,16 +272,12 @@ def _local_bridge(board: Board, fields: Fields) -> None:
 
 
 def _originate_response(board: Board, fields: Fields) -> None:
-    """An asynchronous originate is over: only this says what it was for, when nobody answered."""
-    call = board.calls.get(fields["Uniqueid"])
-    if call is None:
-        return
-    context, exten = known(fields["Context"]), known(fields["Exten"])
-    if context:
-        call.contexts.add(context)
-    if context and is_number(exten) and call.awaits_response:
-        board.place(call, context, exten)
-    board.response_came(call)
+    """An asynchronous originate is over: only this says what it was for, when nobody answered.
+
+    It goes a shorter way through Asterisk than the others, and may overtake even DialBegin.
+    """
+    place = (known(fields["Context"]), known(fields["Exten"]))
+    board.response_came(fields["Uniqueid"], place)
 
 
 def _recording(board: Board, fields: Fields) -> None:

@@ -193,7 +193,7 @@ def parking(on: Stage) -> None:
 @scenario
 def local(on: Stage) -> None:
     """A desk is dialled through Local/, which Asterisk optimises away."""
-    caller = on.call("1027", "local-1028", "1028", audio=True)
+    caller = on.call("1027", "local-1028", "1028")
     wait_until(lambda: not on.has_local("1028"), 10, "Local/ optimised away")
     caller.hang_up()
 

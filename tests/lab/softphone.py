@@ -1,7 +1,8 @@
 """SIP phones that a test plays by hand: they ring, answer, refuse, dial, hold and transfer.
 
-They run in threads of the test itself, so dozens cost little. With `audio` they send silence, which
-Asterisk needs to join the two sides of a Local channel; `phone.py` has phones that send a tone.
+They run in threads of the test itself, so dozens cost little. While they talk they send silence,
+without which Asterisk doesn't join the two sides of a Local channel; `phone.py` has phones that
+send a tone.
 
     with Softphone(asterisk, "1001") as desk, Softphone(asterisk, "1002", answer=0.2):
         call = desk.dial("1002").wait("answered")
@@ -143,7 +144,7 @@ class Softphone:
     """A phone at an endpoint of the lab's Asterisk.
 
     `answer` is after how many seconds it picks up a call; None: it rings until told otherwise.
-    `refuse` is the failure that it answers with instead; `audio`: it sends silence while it talks.
+    `refuse` is the failure that it answers with instead.
     """
 
     def __init__(
@@ -153,7 +154,6 @@ class Softphone:
         *,
         answer: float | None = None,
         refuse: str = "",
-        audio: bool = False,
     ) -> None:
         self.endpoint = endpoint
         self.port = pbx.phone_ports[endpoint]
@@ -161,7 +161,7 @@ class Softphone:
         self.contact = f"<sip:{endpoint}@127.0.0.1:{self.port}>"
         self.calls: list[SipCall] = []
         self.on_ring: Callable[[SipCall], None] | None = None
-        self._answer, self._refuse, self._audio = answer, refuse, audio
+        self._answer, self._refuse = answer, refuse
         self._pbx_port = pbx.sip_port
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind(("127.0.0.1", self.port))
@@ -213,8 +213,6 @@ class Softphone:
 
     def send_audio(self, call: SipCall, description: str) -> None:
         """Send silence (RFC 3550, A-law) to where an SDP wants it, until the call ends."""
-        if not self._audio:
-            return
         port = int(description.partition("m=audio ")[2].split(" ", 1)[0])
         threading.Thread(target=_send_silence, args=(call, port), daemon=True).start()
 

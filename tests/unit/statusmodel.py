@@ -1,4 +1,4 @@
-"""What AMI's Status would answer after the events so far: a PBX without a PBX."""
+"""What AMI's Status would answer after the events so far."""
 
 from __future__ import annotations
 

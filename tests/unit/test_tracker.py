@@ -7,7 +7,7 @@ import re
 import pytest
 
 from evolvex_api.core import uniqueid
-from evolvex_api.events.call import Change, Event
+from evolvex_api.events.call import Event
 from evolvex_api.events.channels import leg_number
 from evolvex_api.events.tracker import Tracker
 from tests.unit.amievent import bridge_enter, bridge_leave, channel, event, hangup
@@ -142,35 +142,39 @@ def _originated(state: str, **more: str) -> Event:
     return channel(CALLER, CALLER, state=state, **values)
 
 
-def _refused_originate(tracker: Tracker) -> list[Change]:
+def _refused_originate() -> list[Event]:
     dialled = _originated("0", prefix="Dest")
-    return feed(
-        tracker,
+    return [
         event("Newchannel", _originated("0")),
         event("DialBegin", dialled, DialString="101"),
         event("DialEnd", dialled, DialStatus="BUSY"),
         hangup(CALLER, CALLER, "17", state="0"),
-    )
+    ]
 
 
-def test_refused_originate_ends_when_its_context_is_known(tracker: Tracker) -> None:
-    assert types(_refused_originate(tracker)) == ["started"]
-    response = event(
-        "OriginateResponse",
-        (("ActionID", "1"), ("Response", "Failure"), ("Channel", "PJSIP/101")),
-        (("Context", "sales"), ("Exten", "79161234567"), ("Reason", "0"), ("Uniqueid", CALLER)),
-        (("CallerIDNum", "<unknown>"), ("CallerIDName", "<unknown>")),
-    )
-    (ended,) = feed(tracker, response, at=NOON + 0.5)
-    assert ended.contexts == {"sales"}
+_RESPONSE = event(
+    "OriginateResponse",
+    (("ActionID", "1"), ("Response", "Failure"), ("Channel", "PJSIP/101")),
+    (("Context", "sales"), ("Exten", "79161234567"), ("Reason", "0"), ("Uniqueid", CALLER)),
+    (("CallerIDNum", "<unknown>"), ("CallerIDName", "<unknown>")),
+)
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_refused_originate_is_seen_by_what_it_was_for(tracker: Tracker, place: int) -> None:
+    """Wherever among the others OriginateResponse comes."""
+    events = _refused_originate()
+    changes = feed(tracker, *events[:place], _RESPONSE, *events[place:], at=NOON)
+    assert types(changes) == ["started", "ended"]
+    assert changes[-1].contexts == {"sales"}
     values = ("Context", "Exten", "Direction", "Disposition", "Cause", "Duration")
-    assert [ended.call[value] for value in values] == [
+    assert [changes[-1].call[value] for value in values] == [
         *("sales", "79161234567", "out", "BUSY", "17", 0)
     ]
 
 
 def test_originate_without_a_response_ends_after_a_second(tracker: Tracker) -> None:
-    _refused_originate(tracker)
+    feed(tracker, *_refused_originate())
     assert tracker.tick(NOON + 0.9) == []
     (ended,) = tracker.tick(NOON + 1.1)
     assert (ended.type, ended.contexts) == ("call.ended", frozenset())
