@@ -47,7 +47,7 @@ def test_any_pieces_give_the_same_request(sent: bytes, sizes: list[int]) -> None
     for size in [*sizes, len(sent) + 3]:
         piece, rest = rest[:size], rest[size:]
         if piece:
-            assert not ready or b"GET".endswith(piece)
+            assert not ready or piece in b"GET"
             ready = connection.feed(piece, 0)
     assert ready
     assert connection.body.stream().read() == CONTENT
