@@ -24,6 +24,7 @@ from evolvex_api.api import (
     uploads,
 )
 from evolvex_api.api.common import EXTENSION, Services
+from evolvex_api.api.exports import Exports
 from evolvex_api.api.waiting import Waiting
 from evolvex_api.backends.access_store import AccessStore
 from evolvex_api.backends.ami.client import Ami
@@ -95,4 +96,7 @@ def _services(config: Config) -> Services:
         transcoder=Transcoder(config.mp3, most_waiting=config.server.threads // 2),
         sounds=Sounds(config.uploads),
         waiting=Waiting(config.server.threads),
+        exports=Exports(per_user=4, in_all=16),
+        # A page of figures asks for several at once.
+        stats_places=Exports(per_user=8, in_all=16),
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime, time, timedelta
 from itertools import chain
 from typing import TypeVar, get_args
@@ -13,6 +14,7 @@ from flask import Blueprint, Response
 
 from evolvex_api import journal
 from evolvex_api.api.common import Caller, authorise, json_text, services
+from evolvex_api.backends.cdr.client import Page
 from evolvex_api.core import cursor as cursors
 from evolvex_api.core import uniqueid as uniqueids
 from evolvex_api.core.calllog import FILTERS, Format, Position, Selection
@@ -29,6 +31,8 @@ _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T]([0-9]{2}:[0-9]{2}:[0-9]
 _ALL_TIME = (datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59))
 _FORMATS: tuple[Format, ...] = get_args(Format)
 _MOST_ROWS = 10_000
+# A larger page is an export: until it has been sent, its memory is in use.
+_SMALL_PAGE = 1000
 _LONGEST_VALUE = 255
 _FILES = {
     "csv": ("text/csv; charset=utf-8; header=present", "calls.csv"),
@@ -44,18 +48,18 @@ def get_log_cdr() -> Response:
     form = one_of(params, "format", _FORMATS)
     limit = params.integer("limit", 1, _MOST_ROWS)
     asked, position, bound_to = _selection(params, caller)
-    if limit is None:
-        if position:
-            raise invalid_parameter("cursor", "cursor needs limit: the number of rows of a page.")
-        return _streamed(asked, form)
-    page = services().cdr.page(asked, limit, position, form)
-    journal.touch(rows=page.count)
-    if form != "json":
-        return _file([page.body], form)
-    following = page.following
-    token = following and cursors.encode(following, asked.start, asked.end, bound_to)
-    ending = b',"next":' + json.dumps(token).encode() + b"}"
-    return json_text(b'{"data":' + page.body + ending)
+    if limit is None and position:
+        raise invalid_parameter("cursor", "cursor needs limit: the number of rows of a page.")
+    with contextlib.ExitStack() as held:
+        if limit is None or limit > _SMALL_PAGE:
+            held.enter_context(services().exports.place(caller.user.uuid))
+        if limit is None:
+            response = _streamed(asked, form)
+        else:
+            page = services().cdr.page(asked, limit, position, form)
+            response = _paged(page, form, lambda at: _cursor(at, asked, bound_to))
+        response.call_on_close(held.pop_all().close)
+    return response
 
 
 def period(params: Params) -> tuple[datetime, datetime]:
@@ -117,6 +121,19 @@ def _days_around(ids: list[str]) -> tuple[datetime, datetime]:
         datetime.combine(first - timedelta(days=1), _FIRST),
         datetime.combine(last + timedelta(days=2), _LAST),
     )
+
+
+def _cursor(position: Position, asked: Selection, bound_to: list[str]) -> str:
+    return cursors.encode(position, asked.start, asked.end, bound_to)
+
+
+def _paged(page: Page, form: Format, cursor: Callable[[Position], str]) -> Response:
+    journal.touch(rows=page.count)
+    if form != "json":
+        return _file([page.body], form)
+    following = page.following and cursor(page.following)
+    ending = b',"next":' + json.dumps(following).encode() + b"}"
+    return json_text(b'{"data":' + page.body + ending)
 
 
 def _streamed(asked: Selection, form: Format) -> Response:

@@ -11,6 +11,7 @@ from typing import Any
 from flask import Response, current_app
 
 from evolvex_api import journal
+from evolvex_api.api.exports import Exports
 from evolvex_api.api.waiting import Waiting
 from evolvex_api.backends.access_store import AccessStore
 from evolvex_api.backends.ami.client import Ami
@@ -47,6 +48,8 @@ class Services:
     transcoder: Transcoder
     sounds: Sounds
     waiting: Waiting
+    exports: Exports
+    stats_places: Exports
 
 
 @dataclass(frozen=True)

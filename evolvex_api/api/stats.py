@@ -29,6 +29,7 @@ def stats() -> Response:
     question = Question(
         start, end, caller.scope, by, events.inbound_contexts, events.internal_numbers
     )
-    data = buckets(services().cdr.stats(question), question)
+    with services().stats_places.place(caller.user.uuid):
+        data = buckets(services().cdr.stats(question), question)
     journal.touch(buckets=len(data))
     return json_answer(data)

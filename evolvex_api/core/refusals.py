@@ -41,6 +41,7 @@ Code = Literal[
     "right_denied",
     "storage_unavailable",
     "too_many_calls",
+    "too_many_exports",
     "too_many_streams",
     "too_many_waiting",
     "unknown_key",

@@ -11,6 +11,7 @@ import socket
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
@@ -194,3 +195,46 @@ def test_a_worker_killed_in_mid_answer_leaves_no_connection(own: Pbx) -> None:
         for pid in own.service.worker_pids():
             os.kill(pid, signal.SIGKILL)
     wait_until(lambda: not _connections(own), 10, "the connection has ended")
+
+
+@contextlib.contextmanager
+def _stalled(pbx: Pbx, key: str, **more: object) -> Iterator[int]:
+    """A client that asks for the whole log and reads the status alone, which is given."""
+    with socket.create_connection(("127.0.0.1", pbx.service.port), timeout=30) as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        query = urlencode({"start": "2002-01-01", **more})
+        target = f"/pbx/api/index/get_log_cdr?{query}"
+        head = f"GET {target} HTTP/1.1\r\nHost: x\r\nX-API-Key: {key}\r\n\r\n"
+        client.sendall(head.encode())
+        yield int(client.recv(12).split()[1])
+
+
+def test_a_user_has_four_exports_and_the_service_sixteen(own: Pbx) -> None:
+    group = own.service.add_group("crowd", ["*"])
+    users = [own.service.add_user(f"crowd-{number}", group) for number in range(32)]
+    with contextlib.ExitStack() as readers:
+        alone = [readers.enter_context(_stalled(own, users[0])) for _ in range(6)]
+        assert alone == [200] * 4 + [429] * 2
+        # 128 readers that stop reading: each user's four, until all places are taken.
+        rest = [readers.enter_context(_stalled(own, key)) for key in users[1:] for _ in range(4)]
+        assert (rest.count(200), rest.count(429)) == (12, len(rest) - 12)
+        refused = _get(own)
+        assert (refused.status, refused.code) == (429, "too_many_exports")
+        assert refused.headers["Retry-After"]
+        large = own.service.get("get_log_cdr", users[0], start="2001-01-01", limit=10_000)
+        assert (large.status, large.code) == (429, "too_many_exports")
+        # What is small is answered all the same.
+        for method, asked in (("check", {}), ("get_log_cdr", {"limit": 1000}), ("stats", {})):
+            assert own.service.get(method, own.keys["all"], **asked).status == 200
+    wait_until(lambda: _get(own).status == 200, 10, "a place is free again")
+    wait_until(lambda: not _connections(own), 10, "no connection is left")
+
+
+def test_large_pages_are_exports_until_they_are_sent(own: Pbx) -> None:
+    with contextlib.ExitStack() as readers:
+        found = [
+            readers.enter_context(_stalled(own, own.keys["sales"], limit=limit))
+            for limit in (10_000, 10_000, 10_000, 10_000, 10_000, 1000)
+        ]
+        assert found == [200, 200, 200, 200, 429, 200]
+        assert not _connections(own)  # what is being sent needs the database no longer
