@@ -67,6 +67,10 @@ def check_call_log(config: Config) -> Iterator[Finding]:
     if missing:
         yield Finding("call log columns", "ok", f"null in every answer: {', '.join(missing)}")
     yield _index(config, facts)
+    if facts.stored:
+        found = f"columns that declare another character set hold {facts.stored}"
+        mend = f"charset = {facts.stored} in [cdr]"
+        yield Finding("call log text", "warn", found, mend)
     yield _clock(facts)
 
 

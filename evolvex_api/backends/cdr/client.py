@@ -12,7 +12,7 @@ from pymysql.converters import encoders
 from pymysql.err import MySQLError
 
 from evolvex_api import config
-from evolvex_api.backends.cdr import calls, figures, rows
+from evolvex_api.backends.cdr import calls, charsets, figures, rows
 from evolvex_api.backends.cdr.export import CsvWriter, Export, JsonWriter, NdjsonWriter, Writer
 from evolvex_api.backends.cdr.faults import CHANGED, translated
 from evolvex_api.backends.cdr.queries import FEW, LogQueries, candidates
@@ -43,6 +43,7 @@ class Facts:
     columns: tuple[str, ...]
     time_column: str  # start, or calldate in FreePBX's table
     index: str | None  # the index that serves the time column; None makes long answers slow
+    stored: str | None  # the character set that `[cdr] charset` should name, if it should
 
 
 @dataclass(frozen=True)
@@ -131,10 +132,12 @@ class Cdr:
 
         def ask(connection: Connection, table: Table) -> Facts:
             server, now = rows.select(connection, ("SELECT VERSION(), NOW()", ()))[0]
+            stored = charsets.suspected(connection, table)
             _close(connection)
             columns = tuple(column.name for column in table.columns.values())
             index = table.indexes.get(table.time)
-            return Facts(server, datetime.fromisoformat(now), columns, table.time, index)
+            at = datetime.fromisoformat(now)
+            return Facts(server, at, columns, table.time, index, stored)
 
         return self._ask(ask)
 

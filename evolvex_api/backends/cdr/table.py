@@ -66,6 +66,14 @@ class Column:
         return f"CONVERT({value} USING utf8mb4)"
 
     @property
+    def may_be_mislabelled(self) -> bool:
+        """True for text whose bytes may be in another character set than the one declared.
+
+        What is declared as UTF-8 was checked when it was written.
+        """
+        return self.charset is not None and self.charset not in _UTF8 and self.stored is None
+
+    @property
     def is_integer(self) -> bool:
         """True for a column of whole numbers."""
         return self.kind in _INTEGERS
