@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from bench import cdr, console, files, mp3, neighbours, requests, status
+from bench import calllog, cdr, console, files, mp3, neighbours, requests, status
 from bench.measure import Growth, Memory, Peak, Row, limit, memory
 from bench.stand import Stand
 
@@ -17,6 +17,7 @@ _GROUPS: Mapping[str, Callable[[Stand], Iterator[Row | Growth]]] = {
     "status": status.rows,
     "requests": requests.rows,
     "cdr": cdr.rows,
+    "calllog": calllog.rows,
     "mp3": mp3.rows,
     "files": files.rows,
     "neighbours": neighbours.rows,

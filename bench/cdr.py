@@ -25,7 +25,7 @@ from bench.stand import Stand
 from tests.lab.mariadb import ORIGINAL, MariaDB
 from tests.lab.server import Server, free_ports
 
-_FIRST_DAY = date(2024, 1, 1)
+FIRST_DAY = date(2024, 1, 1)
 _ROWS_A_DAY = 5000
 LARGEST = 1_000_000
 _SIZES = (10_000, 100_000, LARGEST)
@@ -66,7 +66,7 @@ def rows(stand: Stand) -> Iterator[Row | Growth]:
 
 def fill(database: MariaDB) -> None:
     """Put a million calls into the table, 5,000 a day, unless they are there."""
-    if database.execute("SELECT 1 FROM cdr WHERE start = %s LIMIT 1", (_FIRST_DAY,)):
+    if database.execute("SELECT 1 FROM cdr WHERE start = %s LIMIT 1", (FIRST_DAY,)):
         return
     step = 100_000
     for first in range(1, LARGEST, step):
@@ -128,8 +128,8 @@ def _asked_anew(port: int, path: str, key: str) -> float:
 
 
 def _query(count: int) -> str:
-    last = _FIRST_DAY + timedelta(days=count // _ROWS_A_DAY - 1)
-    return f"start={_FIRST_DAY}&end={quote(f'{last} 23:59:59')}"
+    last = FIRST_DAY + timedelta(days=count // _ROWS_A_DAY - 1)
+    return f"start={FIRST_DAY}&end={quote(f'{last} 23:59:59')}"
 
 
 def _path(stand: Stand, count: int) -> str:
@@ -138,8 +138,8 @@ def _path(stand: Stand, count: int) -> str:
 
 def _mariadb(database: MariaDB, count: int, order: str = "") -> float:
     """Seconds in which MariaDB's client prints the same rows, by itself in the fastest order."""
-    last = _FIRST_DAY + timedelta(days=count // _ROWS_A_DAY)
-    sql = f"SELECT * FROM cdr WHERE start >= '{_FIRST_DAY}' AND start < '{last}' {order}"
+    last = FIRST_DAY + timedelta(days=count // _ROWS_A_DAY)
+    sql = f"SELECT * FROM cdr WHERE start >= '{FIRST_DAY}' AND start < '{last}' {order}"
     user, password = database.reader
     login = [f"--user={user}", f"--password={password}", f"--socket={database.socket}"]
     command = ["mariadb", "--no-defaults", *login, "--quick", ORIGINAL]

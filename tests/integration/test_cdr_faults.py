@@ -238,3 +238,15 @@ def test_large_pages_are_exports_until_they_are_sent(own: Pbx) -> None:
         ]
         assert found == [200, 200, 200, 200, 429, 200]
         assert not _connections(own)  # what is being sent needs the database no longer
+
+
+def test_a_fault_of_the_service_itself_is_not_the_databases(
+    own: Pbx, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(cdr, "_walk", fails)
+    with pytest.raises(RuntimeError, match="a bug"):
+        _backend(own).export(Selection(*DAY, OPEN))
+    assert not _connections(own)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from evolvex_api.backends.cdr import rows as raw_rows
 from evolvex_api.backends.cdr.client import _walk
 from evolvex_api.core.access import Scope
 from evolvex_api.core.calllog import FIELDS, Position, Selection
@@ -337,3 +338,17 @@ def test_the_sample_in_every_order(scratch: Scratch) -> None:
     for descending in (False, True):
         assert all_of(scratch, selected(descending=descending)) == [SAMPLE]
         assert page(scratch, selected(descending=descending), 1) == ([SAMPLE], None)
+
+
+def test_the_same_by_pymysqls_public_parts_alone(
+    scratch: Scratch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raw_rows, "_known_parts", [False])
+    scratch.insert(**SAMPLE)
+    assert all_of(scratch, selected()) == [SAMPLE]
+    scratch.sql("DELETE FROM cdr")
+    test_a_long_answer_has_every_row_once(scratch)
+    scratch.sql("DELETE FROM cdr")
+    test_pages_have_every_row_once(scratch, 3, descending=True)
+    scratch.sql("DELETE FROM cdr")
+    test_filters_compare_bytes(scratch)

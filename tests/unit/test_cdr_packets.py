@@ -89,3 +89,36 @@ def test_a_stream_without_its_end_is_a_fault(rest: bytes) -> None:
 def test_an_error_or_an_impossible_row_is_a_fault(payload: bytes) -> None:
     with pytest.raises(OperationalError):
         RowPackets().feed(packet(lenenc(b"row")) + packet(payload))
+
+
+class OtherCursor:
+    """A cursor of a PyMySQL whose private parts are others than known."""
+
+    def __init__(self, found: list[tuple[str | bytes]]) -> None:
+        self._found = found
+
+    def execute(self, *_: object) -> None:
+        """Nothing to do."""
+
+    def fetchmany(self, count: int) -> list[tuple[str | bytes]]:
+        """The next rows, as PyMySQL returns them."""
+        part, self._found = self._found[:count], self._found[count:]
+        return part
+
+
+@pytest.mark.parametrize("count", [0, 1, 100, 250])
+def test_with_unknown_private_parts_pymysql_reads_the_rows(
+    count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "_known_parts", [])
+    connection: Any = SimpleNamespace(cursor=lambda _: OtherCursor([("é",), (b"\xff",)] * count))
+    for _ in range(2):  # the second time without a look at the parts
+        found = [row for batch in rows.batches(connection, ("", ())) for row in batch]
+        assert found == ["é".encode(), b"\xff"] * count
+        assert rows._known_parts == [False]
+
+
+def test_a_timeout_that_can_not_be_changed_stays() -> None:
+    connection: Any = SimpleNamespace()
+    rows.set_read_timeout(connection, 30)
+    assert vars(connection) == {}

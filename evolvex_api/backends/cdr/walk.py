@@ -22,7 +22,7 @@ Fetch = Callable[[Sql], Iterator[list[bytes]]]
 
 _FIRST_ROWS = 1000
 _MOST_ROWS = 20_000
-_PAGE_BYTES = 1 << 20
+_PAGE_BYTES = 2 << 20
 # More than the longest moment of any real log; where there are more, they are read in pages too.
 _MOMENT_ROWS = 5000
 _START = re.compile(rb"\xffstart\xff:\xff([^\xff]*)\xff")
