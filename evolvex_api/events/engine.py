@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, TextIO
 
 from evolvex_api.backends import link_secret
@@ -150,7 +151,7 @@ class Engine:
         """Return the group of a stream's user as it is now; None when the key is withdrawn."""
         book = self._access.current()
         user = book.users.get(stream.user.api_key_sha256)
-        if user is None or not user.enabled:
+        if user is None or not user.enabled or user.has_expired(date.today()):
             return None
         group = book.group_of(user)
         return group if "events" in group.rights else None

@@ -62,6 +62,8 @@ class Outbox:
                 courier.stop()
                 del self._couriers[name]
                 self._store.drop_webhooks([name])
+        on = [name for name, courier in self._couriers.items() if not courier.paused]
+        log.info("webhooks in use: %s", ", ".join(on) or "none")
 
     def address(self, events: Sequence[Stored]) -> list[Pending]:
         """Return who is to get which of the events."""

@@ -142,7 +142,6 @@ class Nginx(WebServer):
             self._places["unix:/run/evolvex-api/events.sock"] = _upstream(events)
         self._main = {
             "@DIR@": str(self.directory),
-            "@PORT@": str(self.port),
             "@MONITOR@": str(monitor),
             "@CACHE@": str(service.cache),
         }
@@ -152,7 +151,8 @@ class Nginx(WebServer):
         for name, folder in parts.items():
             shipped = (_SHIPPED / "nginx" / folder / "evolvex-api.conf").read_text()
             (self.directory / name).write_text(_replaced(shipped, self._places))
-        (self.directory / "nginx.conf").write_text(_replaced(_MAIN, self._main))
+        main = {**self._main, "@PORT@": str(self.port)}
+        (self.directory / "nginx.conf").write_text(_replaced(_MAIN, main))
 
     def _command(self) -> Sequence[str]:
         return ["nginx", "-e", f"{self.directory}/error.log", "-c", f"{self.directory}/nginx.conf"]
