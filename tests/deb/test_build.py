@@ -123,7 +123,7 @@ def python_tree(arch: str, suite: str) -> Path:
         subprocess.run(
             [
                 *("mmdebstrap", "--quiet", "--mode=root", "--variant=extract"),
-                *(f"--arch={arch}", "--include=python3-minimal,python3", suite, tree),
+                *(f"--arch={arch}", "--include=python3,python3-six,libstdc++6", suite, tree),
             ],
             check=True,
         )
