@@ -28,7 +28,7 @@ def suspected(connection: Connection, table: Table) -> str | None:
     if not columns:
         return None
     stream = table.streams[0]
-    hint = f" FORCE INDEX ({index_names(stream.index)})" if stream.index else ""
+    hint = f" FORCE INDEX ({index_names([stream.index])})" if stream.index else ""
     values = ", ".join(f"CAST({column} AS BINARY)" for column in columns)
     sql = (
         f"SELECT {values} FROM {table.sql}{hint} ORDER BY {quoted(stream.time)} DESC LIMIT {_ROWS}"  # noqa: S608

@@ -200,16 +200,16 @@ def _walk(connection: Connection, table: Table, selection: Selection) -> Walk:
     def fetch(query: Sql) -> Iterator[list[bytes]]:
         return rows.batches(connection, query)
 
-    index = _index(connection, table, selection)
-    return Walk(LogQueries(table, selection, index), fetch, selection.descending)
+    indexes = _indexes(connection, table, selection)
+    return Walk(LogQueries(table, selection, indexes), fetch, selection.descending)
 
 
-def _index(connection: Connection, table: Table, selection: Selection) -> str | None:
-    """The index of a filter that few rows pass; None when the time's index is to be followed."""
-    for index, count in candidates(table, selection):
+def _indexes(connection: Connection, table: Table, selection: Selection) -> tuple[str, ...]:
+    """The indexes of a filter that few rows pass; none when the time's index is to be followed."""
+    for indexes, count in candidates(table, selection):
         if int(rows.select(connection, count)[0][0]) <= FEW:
-            return index
-    return None
+            return indexes
+    return ()
 
 
 def _writer(form: Format, table: Table) -> Writer:

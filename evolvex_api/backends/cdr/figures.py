@@ -158,7 +158,7 @@ def _source(table: Table, question: Question) -> Sql:
     )
     condition, arguments = joined([times, scoped(table, question.scope)])
     index = table.streams[0].index if len(table.streams) == 1 else None
-    hint = f" FORCE INDEX ({index_names(index)})" if index else ""
+    hint = f" FORCE INDEX ({index_names([index])})" if index else ""
     return f"{table.sql}{hint} WHERE {condition}", arguments
 
 

@@ -27,15 +27,15 @@ FEW = 2000
 class LogQueries:
     """The queries for a selection of rows, in the order of their time and, within it, their rank.
 
-    The order is total, so that reading can go on at any row. `index` names the index that serves
-    a filter; without one the server follows the time's index from the start of the period and
-    stops after the last row asked for.
+    The order is total, so that reading can go on at any row. `indexes` are those that serve a
+    filter; without them the server follows the time's index from the start of the period and stops
+    after the last row asked for.
     """
 
-    def __init__(self, table: Table, selection: Selection, index: str | None = None) -> None:
+    def __init__(self, table: Table, selection: Selection, indexes: tuple[str, ...] = ()) -> None:
         self._table = table
         self._selection = selection
-        self._index = index
+        self._indexes = indexes
         self._row = _row(table)
         self._condition, self._arguments = joined(
             [scoped(table, selection.scope), *_filtered(table, selection)]
@@ -89,8 +89,8 @@ class LogQueries:
         order: str,
     ) -> Sql:
         # Without the hint the server would often sort everything rather than follow an index.
-        index = self._index or stream.index
-        hint = f" FORCE INDEX ({index_names(index)})" if index else ""
+        indexes = self._indexes or ((stream.index,) if stream.index else ())
+        hint = f" FORCE INDEX ({index_names(indexes)})" if indexes else ""
         sql = (
             f"SELECT {what} FROM {self._table.sql}{hint} WHERE {condition}"  # noqa: S608
             f" AND {stream.condition} AND {self._condition} ORDER BY {order}"
@@ -98,25 +98,21 @@ class LogQueries:
         return sql, (*arguments, *self._arguments)
 
 
-def candidates(table: Table, selection: Selection) -> Iterable[tuple[str, Sql]]:
+def candidates(table: Table, selection: Selection) -> Iterable[tuple[tuple[str, ...], Sql]]:
     """Indexes that serve a filter, each with a query that counts its rows, up to one over FEW."""
     for name, value in selection.filters.items():
         columns = FILTERS[name]
         if not all(column in table.indexes for column in columns):
             continue
-        names = [table.indexes[column] for column in columns]
+        names = tuple(table.indexes[column] for column in columns)
         condition, arguments = _any_equals(table, columns, value)
-        rows = f"SELECT 1 FROM {table.sql} FORCE INDEX ({_listed(names)}) WHERE {condition}"  # noqa: S608
+        rows = f"SELECT 1 FROM {table.sql} FORCE INDEX ({index_names(names)}) WHERE {condition}"  # noqa: S608
         counted = f"SELECT COUNT(*) FROM ({rows} LIMIT {FEW + 1}) AS found"  # noqa: S608
-        yield "\n".join(names), (counted, arguments)
+        yield names, (counted, arguments)
 
 
-def index_names(index: str) -> str:
-    """One index, or several between line ends, as SQL."""
-    return _listed(index.split("\n"))
-
-
-def _listed(names: Sequence[str]) -> str:
+def index_names(names: Sequence[str]) -> str:
+    """Indexes as SQL, for a hint."""
     return ", ".join(dict.fromkeys(map(quoted, names)))
 
 
