@@ -59,7 +59,8 @@ class Post:
         try:
             yield secret
         finally:
-            self.cli("remove", name)
+            with self.taken_up():
+                self.cli("remove", name)
 
     @contextlib.contextmanager
     def taken_up(self) -> Iterator[None]:
