@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import os
 import re
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import TypeVar
 
 from evolvex_api.backends import access_store, ini_text
 from evolvex_api.backends.access_store import BAD_CONTEXT, CONTEXT_PATTERN
+from evolvex_api.backends.replacing import replace_file
 from evolvex_api.config import ConfigError
 from evolvex_api.core.access import Group, User, key_digest
 
@@ -263,25 +263,7 @@ def _read(path: Path) -> str:
 
 def _replace(path: Path, text: str, check: Callable[[Path], object]) -> None:
     """Write a file whole, once `check` has read what will be in it."""
-    try:
-        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".new-")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            _check(Path(temporary), path, check)
-            Path(temporary).chmod(0o640)
-            # The service belongs to the folder's group; only root can give the file to it.
-            with contextlib.suppress(PermissionError):
-                os.chown(temporary, -1, path.parent.stat().st_gid)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be written: {error.strerror}") from None
+    replace_file(path, text, lambda written: _check(written, path, check))
 
 
 def _check(written: Path, path: Path, check: Callable[[Path], object]) -> None:
