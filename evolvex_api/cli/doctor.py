@@ -36,5 +36,5 @@ def doctor(as_json: bool, url: str, inside: bool, config_path: Path) -> None:
 
 
 def _line(finding: Finding) -> str:
-    mend = f" — {finding.mend}" if finding.mend else ""
-    return f"{finding.state:4} {finding.name}: {finding.found}{mend}"
+    fix = f" — {finding.fix}" if finding.fix else ""
+    return f"{finding.state:4} {finding.name}: {finding.found}{fix}"

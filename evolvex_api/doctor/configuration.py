@@ -22,11 +22,11 @@ def check_files(config: Config) -> Iterator[Finding]:
     if enabled:
         yield Finding("users and groups", "ok", f"{len(enabled)} enabled users")
     else:
-        mend = (
+        fix = (
             "evolvex-api setup makes a first one; or: evolvex-api group add …, group allow …, "
             "user add …"
         )
-        yield Finding("users and groups", "warn", "no enabled API user", mend)
+        yield Finding("users and groups", "warn", "no enabled API user", fix)
 
 
 def check_calls(config: Config) -> Iterator[Finding]:

@@ -14,12 +14,12 @@ State = Literal["ok", "warn", "fail"]
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check: what was found, and in `mend` what to do about it."""
+    """The result of one check: what was found, and in `fix` what to do about it."""
 
     name: str
     state: State
     found: str
-    mend: str = ""
+    fix: str = ""
 
 
 Check = Callable[[Config], Iterable[Finding]]

@@ -23,8 +23,8 @@ def check_keys_in_logs(_config: Config) -> Iterator[Finding]:
         for path in sorted(folder.glob("*access*.log")) if os.access(folder, os.R_OK) else ():
             if b"api_key=" in _tail(path):
                 found = True
-                mend = "evolvex-api setup keeps them out; remove the old lines, or rotate the keys"
-                yield Finding("keys in logs", "warn", f"{path} holds keys", mend)
+                fix = "evolvex-api setup keeps them out; remove the old lines, or rotate the keys"
+                yield Finding("keys in logs", "warn", f"{path} holds keys", fix)
     if not found:
         yield Finding("keys in logs", "ok", "none in nginx's and Apache's access logs")
 
@@ -45,8 +45,8 @@ def check_groups(_config: Config) -> Iterator[Finding]:
     except KeyError:
         return
     if "www-data" in members:
-        mend = "gpasswd --delete www-data asterisk; evolvex-api setup gives nginx an ACL instead"
-        yield Finding("groups", "warn", "www-data is in group asterisk", mend)
+        fix = "gpasswd --delete www-data asterisk; evolvex-api setup gives nginx an ACL instead"
+        yield Finding("groups", "warn", "www-data is in group asterisk", fix)
 
 
 def check_fail2ban(_config: Config) -> Iterator[Finding]:
@@ -56,8 +56,8 @@ def check_fail2ban(_config: Config) -> Iterator[Finding]:
     if commands.succeeds("fail2ban-client", "status", "evolvex-api"):
         yield Finding("fail2ban", "ok", "the jail evolvex-api is on")
         return
-    mend = "write [evolvex-api] enabled = true into /etc/fail2ban/jail.d/evolvex-api.local"
-    yield Finding("fail2ban", "warn", "is installed, and the jail evolvex-api is off", mend)
+    fix = "write [evolvex-api] enabled = true into /etc/fail2ban/jail.d/evolvex-api.local"
+    yield Finding("fail2ban", "warn", "is installed, and the jail evolvex-api is off", fix)
 
 
 def check_services(_config: Config) -> Iterator[Finding]:

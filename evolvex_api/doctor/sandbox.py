@@ -39,8 +39,8 @@ def examine(config_path: Path) -> Iterator[Finding]:
             yield from findings
             return
         words = (done.stderr.strip() or "no output").splitlines()[-1]
-        mend = f"systemctl status {_UNIT}; the checks below ran without its sandbox"
-        yield Finding("sandbox", "warn", f"systemd-run: {words}", mend)
+        fix = f"systemctl status {_UNIT}; the checks below ran without its sandbox"
+        yield Finding("sandbox", "warn", f"systemd-run: {words}", fix)
     yield from _as_user(doctor)
 
 

@@ -24,11 +24,11 @@ def check_recordings(config: Config) -> Iterator[Finding]:
         if os.access(root, os.R_OK | os.X_OK):
             yield Finding("recordings", "ok", f"{root} can be read")
         else:
-            mend = (
+            fix = (
                 f"run evolvex-api setup, which puts {SERVICE_USER} into Asterisk's group, or "
                 f"correct [recordings] {key}; below /home the unit needs a drop-in, ProtectHome=no"
             )
-            yield Finding("recordings", "fail", f"the service can't read {root}", mend)
+            yield Finding("recordings", "fail", f"the service can't read {root}", fix)
 
 
 def check_folders(config: Config) -> Iterator[Finding]:
@@ -39,7 +39,7 @@ def check_folders(config: Config) -> Iterator[Finding]:
 
 
 def _writable(name: str, folder: Path, option: str) -> Finding:
-    mend = (
+    fix = (
         f"run evolvex-api setup, or make {folder} a folder that {SERVICE_USER} may write and name "
         f"it in ReadWritePaths= of a drop-in of the unit, or correct {option}"
     )
@@ -47,7 +47,7 @@ def _writable(name: str, folder: Path, option: str) -> Finding:
         with tempfile.NamedTemporaryFile(dir=folder):
             free = shutil.disk_usage(folder).free
     except OSError as error:
-        return Finding(name, "fail", f"the service can't write {folder}: {error.strerror}", mend)
+        return Finding(name, "fail", f"the service can't write {folder}: {error.strerror}", fix)
     if free < _LEAST_SPACE:
         room = f"{folder}: {free >> 20} MiB are free"
         return Finding(name, "fail", room, "make room on the disk")
@@ -56,16 +56,16 @@ def _writable(name: str, folder: Path, option: str) -> Finding:
 
 def check_decoder(_config: Config) -> Iterator[Finding]:
     """Whether sox is there and reads what recordings are made of, and ffmpeg for the rest."""
-    mend = "apt install sox libsox-fmt-mp3"
+    fix = "apt install sox libsox-fmt-mp3"
     path = shutil.which("sox")
     if path is None:
-        yield Finding("decoder", "fail", "sox is not installed", mend)
+        yield Finding("decoder", "fail", "sox is not installed", fix)
         return
     said = subprocess.run([path, "--help"], capture_output=True, text=True, check=False).stdout
     formats = next((line for line in said.splitlines() if "FILE FORMATS" in line), "").split()
     missing = [name for name in ("mp3", "ogg", "gsm", "flac") if name not in formats]
     if missing:
-        yield Finding("decoder", "fail", f"sox can't read {', '.join(missing)}", mend)
+        yield Finding("decoder", "fail", f"sox can't read {', '.join(missing)}", fix)
     else:
         yield Finding("decoder", "ok", "sox reads mp3, ogg, gsm and flac")
     if has_ffmpeg():

@@ -87,8 +87,8 @@ def _clients(name: str, clients: Clients, public_url: str) -> Finding:
     found = f"{name} answers every address"
     if public_url.startswith("https://"):
         return Finding("clients", "ok", found)
-    mend = (
+    fix = (
         "serve it over TLS (docs/operations.md) and set [server] public_url = https://…, or "
         "evolvex-api setup --private"
     )
-    return Finding("clients", "warn", f"{found}; keys must not cross the internet in clear", mend)
+    return Finding("clients", "warn", f"{found}; keys must not cross the internet in clear", fix)

@@ -200,7 +200,7 @@ def test_a_wrong_secret_is_named_and_setup_mends_it(host: PbxHost) -> None:
     host.run("sed -i 's/^secret = ./secret = X/' /etc/evolvex/evolvex.conf")
     found = doctor(host, "AMI")
     assert found["state"] == "fail"
-    assert "run evolvex-api setup" in found["mend"]
+    assert "run evolvex-api setup" in found["fix"]
     host.run("evolvex-api setup --yes")
     assert doctor(host, "AMI")["state"] == "ok"
 

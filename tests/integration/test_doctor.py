@@ -1,4 +1,4 @@
-"""doctor on real servers: what is good, and each thing that is not, with its mend."""
+"""doctor on real servers: what is good, and each thing that is not, with its fix."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_what_is_wrong_is_named_with_its_mend(
         broken.write_config()
         finding = examined(broken.config, 1)[name]
         assert finding["state"] == "fail"
-        assert finding["mend"]
+        assert finding["fix"]
     finally:
         broken.close()
 
@@ -97,7 +97,7 @@ def test_a_table_without_an_index_is_warned_of(pbx: Pbx) -> None:
         service.uploads.mkdir(exist_ok=True)
         finding = examined(service.config, 1)["call log index"]
         assert finding["state"] == "warn"
-        assert "ADD INDEX (calldate)" in finding["mend"]
+        assert "ADD INDEX (calldate)" in finding["fix"]
     finally:
         service.close()
         pbx.database.execute("DROP TABLE bare", database=FREEPBX)
