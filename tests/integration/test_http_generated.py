@@ -35,6 +35,9 @@ _CHECKS = (
     "allow_header_conformance",
 )
 
+# The service of live calls answers these; it is not part of this run.
+_LIVE = ("/calls", "/events")
+
 
 @pytest.fixture(scope="module")
 def pbx(asterisk: Asterisk, database: MariaDB) -> Iterator[Pbx]:
@@ -71,7 +74,8 @@ def example_ids() -> set[str]:
 
 def test_no_server_error_and_nothing_outside_the_document(pbx: Pbx, tmp_path: Path) -> None:
     described = tmp_path / "openapi.yaml"
-    described.write_text(yaml.safe_dump(document(), allow_unicode=True))
+    paths = {path: item for path, item in document()["paths"].items() if path not in _LIVE}
+    described.write_text(yaml.safe_dump(document() | {"paths": paths}, allow_unicode=True))
     command = [sys.executable, "-m", "schemathesis.cli", "run", str(described)]
     command += ["--url", pbx.service.url, "--header", f"X-API-Key: {pbx.keys['all']}"]
     command += ["--checks", ",".join(_CHECKS), "--phases", "examples,coverage,fuzzing"]
