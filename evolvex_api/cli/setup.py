@@ -149,7 +149,7 @@ def _remove(config: Config, mode: Mode) -> None:
             _undo(one, changes)
         for name in record.NAMES:
             if (config.path.parent / name).exists():
-                changes.write(config.path.parent / name, "")
+                changes.write(config.path.parent / name, None)
     click.echo("Done. Configuration, keys and sounds are kept.")
 
 

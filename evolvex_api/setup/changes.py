@@ -51,8 +51,8 @@ class Changes:
             except OSError as error:
                 log.warning("a leftover of setup stays: %s", error)
 
-    def write(self, path: Path, content: str, owner: tuple[int, int] | None = None) -> None:
-        """Replace a file atomically, keeping owner and mode; an empty content removes it.
+    def write(self, path: Path, content: str | None, owner: tuple[int, int] | None = None) -> None:
+        """Replace a file atomically, keeping owner and mode; None removes it.
 
         A new file gets `owner` (uid, gid), or else its folder's, and the mode 0640. Raises
         SetupError.
@@ -64,7 +64,7 @@ class Changes:
                 with files.opened_folder(path.parent) as folder:
                     found = os.fstat(folder)
                 owner = (found.st_uid, found.st_gid)
-            data = content.encode("utf-8", "surrogateescape")
+            data = None if content is None else content.encode("utf-8", "surrogateescape")
             self.replaced(files.replace(path, data, like, owner))
         except OSError as error:
             raise SetupError(f"{path}: {error.strerror}") from None
@@ -78,11 +78,15 @@ class Changes:
         """Make `block` (as marked_block() returns it) the marked block of a file."""
         self.write(path, with_block(text(path), block), owner)
 
-    def remove_block(self, path: Path) -> None:
-        """Take the marked block out of a file; a file with nothing else in it goes."""
+    def remove_block(self, path: Path, drop_empty: bool = False) -> None:
+        """Take the marked block out of a file; with `drop_empty` one with nothing else goes.
+
+        A file that others include must stay: without manager_custom.conf, FreePBX's Asterisk
+        refuses the whole of manager.conf.
+        """
         before = text(path)
         if (after := with_block(before, "")) != before:
-            self.write(path, after)
+            self.write(path, None if drop_empty and not after else after)
 
     def run(self, *command: str, undo: tuple[str, ...] = ()) -> str:
         """Run a command and return what it prints; SetupError with its last words if it fails."""

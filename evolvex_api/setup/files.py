@@ -184,8 +184,10 @@ class Replaced:
         os.close(self._folder)
 
 
-def replace(path: Path, data: bytes, like: Content | None, owner: tuple[int, int]) -> Replaced:
-    """Make `data` a file's content, atomically; empty data removes the file.
+def replace(
+    path: Path, data: bytes | None, like: Content | None, owner: tuple[int, int]
+) -> Replaced:
+    """Make `data` a file's content, atomically; None removes the file.
 
     `like` is what read() returned: its owner and mode stay. A new file gets `owner` (uid, gid) and
     the mode 0640. Raises SetupError when somebody else changed the file since, and OSError; then
@@ -198,7 +200,7 @@ def replace(path: Path, data: bytes, like: Content | None, owner: tuple[int, int
         if like is not None:
             before = _second_name(folder, path, like)
             made.append(before)
-        if data:
+        if data is not None:
             new = _write_new(folder, path, data, like, owner)
             made.append(new)
             os.rename(new, path.name, src_dir_fd=folder, dst_dir_fd=folder)

@@ -117,7 +117,7 @@ def test_arm64_is_the_same_package_with_modules_that_run_there(
 def python_tree(arch: str, suite: str) -> Path:
     """Python of another architecture, unpacked; none of its programs runs for that."""
     tree = ROOT / "build" / "deb" / "trees" / f"python-{arch}-{suite}"
-    if not (tree / "usr" / "bin" / "python3").exists():
+    if not (tree / "usr" / "lib" / "python3" / "dist-packages" / "six.py").exists():
         shutil.rmtree(tree, ignore_errors=True)
         tree.parent.mkdir(parents=True, exist_ok=True)
         subprocess.run(

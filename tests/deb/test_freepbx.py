@@ -113,7 +113,9 @@ def test_address_of_the_client_is_in_the_journal(host: PbxHost) -> None:
 def test_undo_and_purge(host: PbxHost) -> None:
     host.run("evolvex-api setup --remove")
     wait_until(lambda: not healthy(host), 10, "the route is gone")
-    assert host.run("cat /etc/asterisk/manager_custom.conf || true") == ""
+    # FreePBX's manager.conf includes it by name.
+    assert host.read("/etc/asterisk/manager_custom.conf") == ""
+    assert "evolvex" not in host.cli("manager show users")
     assert "evolvex_api" not in host.run("cat /etc/apache2/sites-available/*.conf")
     host.run("evolvex-api setup --yes")
     # Purged without setup --remove.

@@ -109,8 +109,8 @@ def test_setup_again_finds_nothing_to_do(host: PbxHost) -> None:
 
 def test_doctor_finds_every_piece_good(host: PbxHost) -> None:
     findings = json.loads(host.run("evolvex-api doctor --json"))
-    # The jail, and which numbers the first key may dial, are the administrator's to decide.
-    decided = {"fail2ban", "calls"}
+    # The jail, ffmpeg, and which numbers the first key may dial are the administrator's to decide.
+    decided = {"fail2ban", "calls", "further formats"}
     others = [finding for finding in findings if finding["name"] not in decided]
     assert {finding["state"] for finding in others} == {"ok"}, others
 

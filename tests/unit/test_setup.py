@@ -76,7 +76,7 @@ def test_several_changes_of_one_file_are_taken_back(tmp_path: Path) -> None:
     file = tmp_path / "manager.conf"
     file.write_text("first")
     changes = Changes()
-    for content in ("second", "", "third"):
+    for content in ("second", None, "", "third"):
         changes.write(file, content)
     assert file.read_text() == "third"
     assert changes.roll_back() == []
@@ -95,8 +95,15 @@ def test_roll_back_continues_after_a_failure_and_reports_it(tmp_path: Path) -> N
 def test_an_emptied_file_goes(tmp_path: Path) -> None:
     file = tmp_path / "evolvex-api.conf"
     file.write_text(BLOCK)
-    Changes().remove_block(file)
+    Changes().remove_block(file, drop_empty=True)
     assert not file.exists()
+
+
+def test_an_emptied_file_that_others_include_stays(tmp_path: Path) -> None:
+    file = tmp_path / "manager_custom.conf"
+    file.write_text(BLOCK)
+    Changes().remove_block(file)
+    assert file.read_text() == ""
 
 
 def _writable_by_others(folder: Path) -> Path:

@@ -76,7 +76,7 @@ class AmiUsers:
         before = text(file)
         if before and before == block_in(before):
             # A file of our own, which an earlier version may have made unreadable to Asterisk.
-            changes.write(file, "")
+            changes.write(file, None)
         changes.put_block(file, self._block(), owner)
         reload_manager()
         proven(self._fault)
@@ -152,6 +152,7 @@ def reload_manager() -> None:
 def undo(file: str, changes: Changes) -> str:
     """Take the accounts out of a file; Asterisk may be stopped or gone."""
     changes.on_rollback(reload_manager)
-    changes.remove_block(Path(file))
+    # Of manager.d, Asterisk includes what is there; any other file is included by its name.
+    changes.remove_block(Path(file), drop_empty=Path(file).parent.name == "manager.d")
     reload_manager()
     return f"{file}: AMI users removed"

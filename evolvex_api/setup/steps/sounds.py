@@ -218,5 +218,5 @@ def undo_link(file: str, changes: Changes) -> str:
 
 def undo_freepbx(file: str, changes: Changes) -> str:
     """Take setup's lines out of freepbx_chown.conf."""
-    changes.remove_block(Path(file))
+    changes.remove_block(Path(file), drop_empty=True)
     return f"{file}: lines removed"

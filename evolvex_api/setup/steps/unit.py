@@ -81,6 +81,6 @@ def undo(file: str, changes: Changes) -> str:
     changes.on_rollback(_reload)
     path = Path(file)
     if files.exists(path):
-        changes.write(path, "")
+        changes.write(path, None)
     _reload()
     return f"{file}: removed"
