@@ -81,7 +81,7 @@ def test_answers_are_utf8_json_with_a_request_id(pbx: Pbx) -> None:
         ("GET", "nothing", "all", {}, 404, "unknown_method", None),
         ("GET", "/elsewhere", "all", {}, 404, "unknown_method", None),
         ("POST", "status", "all", {}, 405, "method_not_allowed", None),
-        ("GET", "uploads", "all", {}, 405, "method_not_allowed", None),
+        ("PUT", "uploads", "all", {}, 405, "method_not_allowed", None),
         ("GET", "get_log_cdr", "all", {"start": "today"}, 400, "invalid_parameter", "start"),
     ],
 )
