@@ -21,7 +21,7 @@ $(STAMP): setup.cfg pyproject.toml
 		{ [ "$$(id -u)" = 0 ] || { echo "needs root once, to install python3-venv" >&2; exit 1; }; \
 		  apt-get -qq update && apt-get -qq install -y python3-venv; }
 	@[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --editable '.[test,lint]'
+	@$(BIN)/pip install --quiet --editable '.[unit,test,lint]'
 	@touch $@
 
 .PHONY: demo
@@ -44,13 +44,13 @@ coverage: $(STAMP) ## coverage of the unit tests, by file
 .PHONY: unit-oldest
 unit-oldest: ## the unit tests on the oldest library versions that are supported
 	$(PYTHON) -m venv --clear build/oldest
-	build/oldest/bin/pip install --quiet --constraint tests/oldest.txt '.[test]'
+	build/oldest/bin/pip install --quiet --constraint tests/oldest.txt '.[unit]'
 	build/oldest/bin/python -m pytest -q tests/unit
 
 .PHONY: unit-newest
 unit-newest: ## the unit tests on the newest Python found, and the newest library versions
 	$(NEWEST) -m venv --clear build/newest
-	build/newest/bin/pip install --quiet --upgrade --upgrade-strategy eager '.[test]'
+	build/newest/bin/pip install --quiet --upgrade --upgrade-strategy eager '.[unit]'
 	build/newest/bin/python -m pytest -q tests/unit
 
 .PHONY: record-events
