@@ -35,7 +35,7 @@ curl "$BASE/link?api_key=$KEY&uniqueid=$ID"
 curl "$BASE/calls?api_key=$KEY&uniqueid=$ID"
 curl -N "$BASE/events?api_key=$KEY"     # and originate again, from another terminal
 
-README.md tells more of each. Journals:
+README.md says more of each. Journals:
 {log}
 Ctrl-C ends it; nothing stays running or mounted.
 """
