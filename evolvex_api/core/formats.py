@@ -78,7 +78,7 @@ FORMATS = (
 )
 BY_EXTENSION: Mapping[str, Format] = {name: one for one in FORMATS for name in one.extensions}
 
-# What a client may be told that is accepted.
+# What an error names to a client as accepted.
 ACCEPTED = "WAV, MP3, Ogg (Vorbis, Opus, FLAC), FLAC, M4A, AAC, WebM, AMR, 3GP, GSM, AU, AIFF"
 
 _EBML = b"\x1a\x45\xdf\xa3"

@@ -64,7 +64,7 @@ SERVICE = Service(create_app, settings)
 
 
 def _begin(worker: Any) -> None:
-    """Start the engine, and have streams end as soon as the process is told to."""
+    """Start the engine, and have streams end as soon as a signal ends the process."""
     engine = _engine(worker)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
         handler = signal.getsignal(number)

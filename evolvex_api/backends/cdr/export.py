@@ -31,7 +31,7 @@ class Writer(Protocol):
         """What stands before all rows."""
 
     def batch(self, rows: list[bytes], first: bool) -> bytes:
-        """Rows, of which there is at least one; `first` tells that none went before."""
+        """Rows, of which there is at least one; `first` says that none went before."""
 
     def tail(self) -> bytes:
         """What stands behind all rows."""

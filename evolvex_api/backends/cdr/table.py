@@ -18,7 +18,7 @@ _INTEGERS = {"tinyint", "smallint", "mediumint", "int", "bigint"}
 _DATES = {"date", "datetime", "timestamp"}
 _ASCII_TYPES = _INTEGERS | _DATES | {"decimal", "float", "double", "time", "year"}
 
-# What tells the rows of one moment apart, beside `sequence`.
+# What orders the rows of one moment, beside `sequence`.
 _RANKED_BY = (
     *("uniqueid", "linkedid", "channel", "dstchannel", "src", "dst", "dcontext"),
     *("lastapp", "lastdata", "duration", "billsec", "disposition"),
@@ -132,7 +132,7 @@ class Table:
 
     @property
     def time(self) -> str:
-        """The name of the column that tells when a call began: start, or calldate in FreePBX's."""
+        """The name of the column of a call's begin: start, or calldate in FreePBX's."""
         return self.streams[0].time
 
     @property
